@@ -1,0 +1,35 @@
+"""tornado_multi: run a Tornado service as many supervised processes.
+
+The public names are resolved on first use (PEP 562): importing the package opens, starts and reads
+nothing, and the supervisor, which imports it too, never loads Tornado through it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tornado_multi.version import VERSION as __version__  # noqa: N811 - the name that tools look for
+
+if TYPE_CHECKING:
+    from tornado_multi.process.identity import fork_id
+
+__all__ = ["__version__", "fork_id"]
+
+_HOMES = {"fork_id": "tornado_multi.process.identity"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home the first time it is asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

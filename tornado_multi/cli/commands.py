@@ -1,0 +1,149 @@
+"""The table of commands: each one's name, what it parses, and the module that runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.settings.load import (
+    FileSettings,
+    build_settings,
+    control_keys,
+    mirror,
+    run,
+    sources,
+    unmirror,
+)
+from tornado_multi.settings.model import GROUPS, TABLES, ControlSettings
+from tornado_multi.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tornado_multi.settings.model import Settings
+
+AppArguments = tuple[str, ...] | None
+AppSpec = Annotated[
+    str,
+    Parameter(
+        help="module:attr of a tornado.web.Application, of a factory (sync or async) that returns "
+        "one, or of any HTTPServerConnectionDelegate or request callback."
+    ),
+]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON, for machines.")]
+
+
+def run_command(arguments: list[str]) -> int:
+    """Parse the command line, run the command, return its exit code.
+
+    Raises: UsageError: the input can't be understood.
+    """
+    own, app_arguments = split_app_arguments(arguments)
+    app = App(
+        name="tornado-multi",
+        version=VERSION,
+        help="Run a Tornado service as many supervised processes.",
+        help_format="plaintext",
+        help_formatter="plain",
+        version_flags=["--version"],
+        result_action="return_value",
+    )
+    known: dict[str, tuple[Callable[..., Any], set[str] | None]] = {
+        "serve": (_serve_command(app_arguments), None),
+        "status": (_status, control_keys()),
+        "stop": (_stop, control_keys()),
+    }
+    asked = next((word for word in own if not word.startswith("-")), None)
+    for name, (function, keys) in known.items():
+        # Only the command that was asked for reads the file: --help works with a broken one.
+        wants_values = name == asked and not {"-h", "--help"} & set(own)
+        config = sources(own, keys) if wants_values else []
+        app.command(function, name=name, config=config)
+    if not own:
+        app.help_print([])
+        return ExitCode.USAGE
+    code = run(app, own)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def split_app_arguments(arguments: list[str]) -> tuple[list[str], AppArguments]:
+    """Separate what follows ``--`` (for the app's tornado.options); None if there is no ``--``."""
+    if "--" not in arguments:
+        return arguments, None
+    at = arguments.index("--")
+    return arguments[:at], tuple(arguments[at + 1 :])
+
+
+def _serve_command(app_arguments: AppArguments) -> Callable[..., int]:
+    def serve(app: str, **groups: Any) -> int:
+        from tornado_multi.cli.serve import serve as run_serve
+
+        settings: Settings = build_settings(app, groups)
+        return run_serve(settings, app_arguments)
+
+    return with_groups(
+        serve,
+        """Serve a Tornado app with several supervised worker processes.
+
+        Arguments after -- go to the app's own tornado.options.
+        """,
+        {**GROUPS, "file": FileSettings},
+    )
+
+
+def with_groups(
+    function: Callable[..., int], text: str, groups: dict[str, type[Any]]
+) -> Callable[..., int]:
+    """Give *function* a signature of keyword-only option groups, and its help text."""
+    import inspect
+
+    signature = inspect.signature(function)
+    parameters = [
+        item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD
+    ]
+    annotations: dict[str, Any] = {
+        name: hint for name, hint in function.__annotations__.items() if name != "groups"
+    }
+    for name, group in groups.items():
+        hint = mirror(group, table=name if name in TABLES else None)
+        annotations[name] = hint
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=hint,
+                default=hint.__origin__(),
+            )
+        )
+    if "app" in annotations:
+        annotations["app"] = AppSpec
+        parameters[0] = parameters[0].replace(annotation=AppSpec)
+    function.__annotations__ = annotations
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]  # cyclopts reads it
+        parameters=parameters, return_annotation=int
+    )
+    function.__doc__ = inspect.cleandoc(text)
+    return function
+
+
+def _status(*, json: Json = False, **groups: Any) -> int:
+    from tornado_multi.cli.status import status
+
+    return status(unmirror(ControlSettings, groups.get("control")), as_json=json)
+
+
+def _stop(*, json: Json = False, **groups: Any) -> int:
+    from tornado_multi.cli.stop import stop
+
+    return stop(unmirror(ControlSettings, groups.get("control")), as_json=json)
+
+
+_CLIENT_GROUPS: dict[str, type[Any]] = {"control": ControlSettings, "file": FileSettings}
+_status.__annotations__["json"] = Json
+_stop.__annotations__["json"] = Json
+with_groups(
+    _status, "Show the running service: listeners, workers and their figures.", _CLIENT_GROUPS
+)
+with_groups(_stop, "Stop the running service: drain every worker, then leave.", _CLIENT_GROUPS)

@@ -1,0 +1,116 @@
+"""Calls of the Linux kernel that the standard library lacks, and ends of processes as data.
+
+The only module that uses ctypes. Nothing is loaded before the first call.
+Source: prctl(2), pidfd_open(2), waitid(2).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+BLOCKABLE_SIGNALS = frozenset(
+    signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS}
+)
+"""What is masked around a fork: everything but what cannot be or must not be masked."""
+
+
+@lru_cache(maxsize=1)
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, argument: int) -> None:
+    import ctypes
+
+    if _libc().prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}, {argument}): {os.strerror(number)}")
+
+
+def become_child_subreaper() -> None:
+    """Make orphaned descendants of this process its children. Runs in: supervisor, once."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent_thread(signal_number: int = signal.SIGKILL) -> None:
+    """Ask the kernel for *signal_number* when the parent's thread that started us ends.
+
+    The setting is cleared by fork and by an exec that changes identity. If the parent ended
+    before the call, nothing comes: compare ``os.getppid()`` afterwards.
+    Runs in: zygote, worker.
+    """
+    _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """How a process ended: exactly one of the two is not None."""
+
+    exit_code: int | None = None
+    signal_number: int | None = None
+    core_dumped: bool = False
+
+    def __str__(self) -> str:
+        if self.signal_number is not None:
+            try:
+                name = signal.Signals(self.signal_number).name
+            except ValueError:
+                name = f"signal {self.signal_number}"
+            return f"was ended by {name}" + (", core dumped" if self.core_dumped else "")
+        return f"exited with code {self.exit_code}"
+
+
+def end_from_waitid(result: os.waitid_result) -> ProcessEnd:
+    """Translate what waitid(2) reported (si_code, si_status)."""
+    if result.si_code == os.CLD_EXITED:
+        return ProcessEnd(exit_code=result.si_status)
+    return ProcessEnd(signal_number=result.si_status, core_dumped=result.si_code == os.CLD_DUMPED)
+
+
+def reap_pidfd(pidfd: int) -> ProcessEnd | None:
+    """Collect the end of one child by its pidfd, or None while it runs. Blocks: never.
+
+    Raises: ChildProcessError: it isn't our child, or somebody has collected it.
+    """
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    return None if result is None else end_from_waitid(result)
+
+
+def peek_ended_child() -> int | None:
+    """Return the pid of some child that has ended and is not collected yet, or None.
+
+    The child stays collectable (WNOWAIT). Runs in: supervisor.
+    """
+    try:
+        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if result is None else result.si_pid
+
+
+def reap_pid(pid: int) -> ProcessEnd | None:
+    """Collect the end of one child by its pid, or None while it runs. Blocks: never."""
+    try:
+        result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return None if result is None else end_from_waitid(result)
+
+
+def require_linux() -> None:
+    """Leave with one sentence where the mechanics don't exist. Runs in: any command."""
+    if sys.platform != "linux":
+        sys.exit(
+            f"tornado_multi runs on Linux only (this is {sys.platform}): it is built on pidfd, "
+            "child subreapers, parent-death signals and memfd."
+        )

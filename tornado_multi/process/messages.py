@@ -1,0 +1,258 @@
+"""The messages between supervisor, zygote and workers, and their bytes. No I/O.
+
+One message is one SEQPACKET datagram: UTF-8 JSON ``{"v": 1, "type": "Fork", ...fields}``. JSON,
+because a few messages pass per process life and a person with strace should be able to read them.
+File descriptors that go with a message are named in its docstring; the channel carries them.
+
+Rule 1: a message is never empty (an empty datagram reads like end of file).
+Rule 2: a message never exceeds MAX_MESSAGE_BYTES; a long text is cut in its middle and says so.
+Rule 3: an unknown version or type is an error of the peer, never ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+PROTOCOL_VERSION = 1
+MAX_MESSAGE_BYTES = 64 * 1024
+MAX_TEXT_BYTES = 40 * 1024
+"""Longest text in one field: leaves room for JSON's escapes of a few control characters."""
+
+
+class RemoteProtocolError(Exception):
+    """The peer sent bytes that are no message of this protocol version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening socket as every process of the tree knows it, by the same fd number."""
+
+    fd: int
+    address: str
+    """As shown to people: ``http://127.0.0.1:8888``, ``unix:/run/shop.sock``."""
+
+
+# --- supervisor -> zygote -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The first message to a zygote: what to load and what its workers will need."""
+
+    generation: int
+    supervisor_pid: int
+    scoreboard_fd: int
+    listeners: tuple[Listener, ...]
+    directory: str
+    settings: dict[str, Any]
+    """``Settings`` as plain data."""
+    app_arguments: tuple[str, ...] | None
+    """What followed ``--``, for tornado.options; None if there was no ``--``."""
+    nofile_limit: int | None
+    """Soft RLIMIT_NOFILE to restore (the supervisor raised its own)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Fork one worker. With it goes one fd: the worker's end of its own channel."""
+
+    row: int
+    fork_id: int
+
+
+# --- zygote -> supervisor -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The app's module is imported; Fork commands are welcome."""
+
+    import_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The app could not be loaded; the zygote ends."""
+
+    reason: str
+    """One line: what failed and what was seen."""
+    detail: str
+    """The traceback, or an empty text."""
+    usage: bool = False
+    """The mistake is in what the user typed (spec, options after ``--``), not in the app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The worker for *row* runs as *pid* and is the supervisor's child by now."""
+
+    row: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkFailed:
+    """The system refused the fork for *row*."""
+
+    row: int
+    reason: str
+
+
+# --- supervisor -> worker -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stop taking work, finish what is in hand within *timeout_s*, leave."""
+
+    timeout_s: float
+
+
+# --- worker -> supervisor -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The app is built and the worker accepts."""
+
+    boot_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """The app could not be built in this worker; it ends."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The worker stopped taking work, by command or (then it wants a successor) by a TERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The drain is over; the worker ends now."""
+
+    duration_s: float
+    finished: int
+    closed_idle: int
+    cut: int
+    cut_handlers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteNamed:
+    """What a route number in this worker's row stands for. Sent once per route."""
+
+    route_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know once, however many workers say it."""
+
+    key: str
+    text: str
+
+
+Message = (
+    Boot
+    | Fork
+    | Loaded
+    | LoadFailed
+    | Forked
+    | ForkFailed
+    | Drain
+    | Ready
+    | BootFailed
+    | Draining
+    | Drained
+    | RouteNamed
+    | Notice
+)
+
+_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in Message.__args__}
+
+
+def cut_middle(text: str, limit_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Return *text*, or its two ends with a line between that says how much is missing."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit_bytes:
+        return raw.decode("utf-8")
+    half = (limit_bytes - 64) // 2
+    head, tail = raw[:half].decode("utf-8", "ignore"), raw[-half:].decode("utf-8", "ignore")
+    return f"{head}\n... {len(raw) - 2 * half} bytes cut here ...\n{tail}"
+
+
+def encode(message: Message) -> bytes:
+    """Encode one message as one datagram of 1..MAX_MESSAGE_BYTES bytes.
+
+    Raises: ValueError: it is too large even after its texts were cut.
+    Runs in: any process. Blocks: never.
+    """
+    record = dataclasses.asdict(message)
+    head = {"v": PROTOCOL_VERSION, "type": type(message).__name__}
+    data = json.dumps(head | record, ensure_ascii=False).encode("utf-8", "replace")
+    limit_bytes = MAX_TEXT_BYTES
+    while len(data) > MAX_MESSAGE_BYTES and limit_bytes >= 1024:
+        texts = {
+            key: cut_middle(value, limit_bytes)
+            for key, value in record.items()
+            if isinstance(value, str)
+        }
+        data = json.dumps(head | record | texts, ensure_ascii=False).encode("utf-8", "replace")
+        limit_bytes //= 2
+    if len(data) > MAX_MESSAGE_BYTES:
+        text = (
+            f"a {type(message).__name__} message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}"
+        )
+        raise ValueError(text)
+    return data
+
+
+def decode(data: bytes) -> Message:
+    """Decode one datagram.
+
+    Raises: RemoteProtocolError: not JSON, another version, an unknown type, wrong fields.
+    Runs in: any process. Blocks: never.
+    """
+    try:
+        record = json.loads(data)
+        version, name = record.pop("v"), record.pop("type")
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        text = f"no message: {data[:80]!r}"
+        raise RemoteProtocolError(text) from error
+    if version != PROTOCOL_VERSION:
+        text = f"message version {version!r}; this process speaks {PROTOCOL_VERSION}"
+        raise RemoteProtocolError(text)
+    kind = _TYPES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        text = f"unknown message type {name!r}"
+        raise RemoteProtocolError(text)
+    try:
+        message: Message = kind(**record)
+    except TypeError as error:
+        text = f"wrong fields for {name}: {sorted(record)}"
+        raise RemoteProtocolError(text) from error
+    return _restore_tuples(message)
+
+
+def _restore_tuples(message: Message) -> Message:
+    # JSON has no tuples and no nested dataclasses; two messages hold them.
+    match message:
+        case Boot(listeners=listeners, app_arguments=arguments):
+            return dataclasses.replace(
+                message,
+                listeners=tuple(Listener(**item) for item in listeners),  # type: ignore[arg-type]  # plain dicts after JSON
+                app_arguments=None if arguments is None else tuple(arguments),
+            )
+        case Drained(cut_handlers=handlers):
+            return dataclasses.replace(message, cut_handlers=tuple(handlers))
+        case _:
+            return message

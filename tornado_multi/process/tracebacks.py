@@ -1,0 +1,35 @@
+"""Tracebacks as the app's author wants to see them. Pure."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PACKAGE_DIRECTORY = str(Path(__file__).resolve().parent.parent) + "/"
+
+
+def app_traceback(error: BaseException) -> str:
+    """Format an error from the app's first frame on: ours and importlib's say nothing to anyone."""
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame)).rstrip()
+
+
+def first_line(error: BaseException) -> str:
+    """Say an error in one line, as the last line of its traceback does; sys.exit as such."""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r})"
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith((PACKAGE_DIRECTORY, "<frozen importlib")) or filename.endswith(
+        "/importlib/__init__.py"
+    )

@@ -1,0 +1,269 @@
+"""From command line, environment and file to settings, by cyclopts.
+
+The classes of ``model`` are mirrored into ones that cyclopts understands; nothing is written twice.
+Precedence: flag > environment > file > default. Every value remembers where it came from, and an
+error names the option, the value, its source and what is allowed.
+Runs in: commands and (it is the same process) the supervisor. Reads the environment and one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.config import Dict, Env
+from cyclopts.exceptions import CoercionError, UnknownOptionError, ValidationError
+
+from tornado_multi.settings.model import (
+    GROUPS,
+    TABLES,
+    ControlSettings,
+    Option,
+    Settings,
+    option,
+    options_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cyclopts import Token
+
+ENVIRONMENT_PREFIX = "TORNADO_MULTI_"
+DEFAULT_FILE = "tornado_multi.toml"
+
+
+class UsageError(Exception):
+    """What the user asked for can't be understood; the text is one or more full sentences."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FileSettings:
+    """Configuration file."""
+
+    config: str | None = option(
+        None,
+        f"TOML file with options. Default: {DEFAULT_FILE} in the working directory, if it exists.",
+    )
+
+
+# --- mirroring ------------------------------------------------------------------------------------
+
+
+def _validator(declared: Option) -> Callable[[Any, Any], None]:
+    def validate(_type: Any, value: Any) -> None:
+        if value is None:
+            return
+        for item in value if isinstance(value, tuple) else (value,):
+            if declared.check is not None:
+                declared.check(item)
+            low, high = declared.at_least, declared.at_most
+            if isinstance(item, (int, float)) and not isinstance(item, bool):
+                # Written so that NaN, which compares false with everything, is refused too.
+                if (low is not None and not item >= low) or (high is not None and not item <= high):
+                    raise ValueError(f"must be {range_text(low, high)}")
+                if item != item or item in (float("inf"), float("-inf")):  # noqa: PLR0124
+                    raise ValueError("must be a finite number")
+
+    return validate
+
+
+def range_text(low: float | None, high: float | None) -> str:
+    """Say a range as people write it: ``1..65535``, ``at least 0.1``, or nothing."""
+    if low is not None and high is not None:
+        return f"{low:g}..{high:.12g}"
+    if low is not None:
+        return f"at least {low:g}"
+    return f"at most {high:.12g}" if high is not None else ""
+
+
+def mirror(group: type[Any], *, table: str | None = None) -> Any:
+    """Return an annotated type for a cyclopts signature that parses into *group*'s fields."""
+    hints = get_type_hints(group)
+    panel = Group(_title(group), sort_key=_panel_order(group))
+    fields = []
+    for item, declared in options_of(group):
+        parameter = Parameter(
+            help=declared.help,
+            validator=_validator(declared),
+            group=panel,
+            negative=None if hints[item.name] is bool else "",  # no --empty-bind
+        )
+        annotated: Any = Annotated.__class_getitem__((hints[item.name], parameter))  # type: ignore[attr-defined]  # a type made at run time
+        fields.append((item.name, annotated, dataclasses.field(default=item.default)))
+    made = dataclasses.make_dataclass(group.__name__, fields, frozen=True, kw_only=True)
+    made.__module__ = __name__  # cyclopts takes classes of the module "types" for built-in ones
+    return Annotated[made, Parameter(name=table or "*", group=panel)]
+
+
+def _title(group: type[Any]) -> str:
+    return (group.__doc__ or "").strip().rstrip(".")
+
+
+def _panel_order(group: type[Any]) -> int:
+    order = [*GROUPS.values(), FileSettings]
+    return order.index(group) if group in order else len(order)
+
+
+def unmirror(group: type[Any], parsed: object | None) -> Any:
+    """Turn what cyclopts built into the group's own class; None (nothing was given) = defaults."""
+    if parsed is None:
+        return group()
+    return group(**{item.name: getattr(parsed, item.name) for item in dataclasses.fields(group)})
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def find_file(arguments: Sequence[str]) -> tuple[Path, bool]:
+    """Return the configuration file's path and whether the user named it.
+
+    The path is needed before the arguments can be parsed, so the one flag is looked up by hand.
+    """
+    named: str | None = os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
+    for index, argument in enumerate(arguments):
+        if argument == "--config" and index + 1 < len(arguments):
+            named = arguments[index + 1]
+        elif argument.startswith("--config="):
+            named = argument.removeprefix("--config=")
+    return (Path(named), True) if named else (Path(DEFAULT_FILE), False)
+
+
+def read_file(path: Path, *, named: bool) -> dict[str, Any]:
+    """Read the configuration file and refuse keys that no option has.
+
+    Raises: UsageError: unreadable, no TOML, or an unknown key (with the nearest known one).
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not named:
+            return {}
+        raise UsageError(f"The configuration file {path} does not exist.") from None
+    except OSError as error:
+        raise UsageError(f"Can't read the configuration file {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from error
+    known = _known_keys()
+    for key, value in values.items():
+        if key in TABLES:
+            if not isinstance(value, dict):
+                raise UsageError(f"{key} (in {path}) must be a table: [{key}].")
+            for inner in value:
+                _refuse_unknown(f"{key}.{inner}", known, path)
+        else:
+            _refuse_unknown(key, known, path)
+            if isinstance(value, dict):
+                raise UsageError(f"{key} (in {path}) must be a value, not a table.")
+    return values
+
+
+def _known_keys() -> list[str]:
+    keys = ["app"]
+    for name, group in GROUPS.items():
+        prefix = f"{name}." if name in TABLES else ""
+        keys += [f"{prefix}{item.name}" for item, _ in options_of(group)]
+    return keys
+
+
+def _refuse_unknown(key: str, known: list[str], path: Path) -> None:
+    if key in known:
+        return
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if not nearest:  # the right name in the wrong table
+        nearest = [
+            other for other in known if other.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]
+        ]
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    raise UsageError(f"Unknown key {key} in {path}.{hint}")
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def sources(arguments: Sequence[str], keys: set[str] | None = None) -> list[Any]:
+    """Return cyclopts' value sources below the command line: environment, then file.
+
+    Args: keys: take only these from the file (a command that knows few options), None = all.
+    Raises: UsageError: see ``read_file``.
+    """
+    path, named = find_file(arguments)
+    values = read_file(path, named=named)
+    if keys is not None:
+        values = {key: value for key, value in values.items() if key in keys}
+    return [
+        Env(ENVIRONMENT_PREFIX, command=False),
+        Dict(values, source=str(path), use_commands_as_keys=False),
+    ]
+
+
+def control_keys() -> set[str]:
+    """The file keys that the commands to a running supervisor read."""
+    return {item.name for item, _ in options_of(ControlSettings)}
+
+
+def build_settings(app: str, groups: dict[str, object]) -> Settings:
+    """Assemble the settings from the parsed groups, by their names in ``GROUPS``."""
+    if ":" not in app:
+        raise UsageError(
+            f"APP must be module:attr, for example {app or 'shop'}:make_app, not {app!r}."
+        )
+    return Settings(app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS})
+
+
+def run(app: App, arguments: Sequence[str]) -> object:
+    """Parse and run one command.
+
+    Raises: UsageError: in place of all that cyclopts raises about the user's input.
+    """
+    try:
+        return app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise UsageError(explain(error)) from error
+
+
+def explain(error: CycloptsError) -> str:
+    """Say one of cyclopts' errors as: option=value (from where): what is allowed."""
+    argument = error.argument
+    match error:
+        case ValidationError() if argument is not None and argument.tokens:
+            return f"{_given(argument.tokens[-1])}: {error.exception_message}"
+        case CoercionError():
+            token = error.token or (argument.tokens[-1] if argument and argument.tokens else None)
+            hint = _wanted(error.target_type, argument.hint if argument else None)
+            if token is not None:
+                return f"{_given(token)}: must be {hint}"
+        case UnknownOptionError():
+            pass
+    return " ".join(str(error).split())
+
+
+def _given(token: Token) -> str:
+    name = (token.keyword or "").strip("[]").replace("][", ".")
+    if token.source == "env":
+        return f"{name}={token.value} (from the environment)"
+    source = "the command line" if token.source in {"cli", ""} else token.source
+    return f"{name}={token.value} (from {source})"
+
+
+def _wanted(target: Any, hint: Any) -> str:
+    for kind in (hint, target):
+        if get_origin(kind) is Literal:
+            return " or ".join(str(value) for value in get_args(kind))
+    kinds = get_args(target) if get_origin(target) is Union else (target,)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    return next((words[kind] for kind in kinds if kind in words), str(target))

@@ -1,0 +1,233 @@
+"""The settings, one frozen class per group, each option once.
+
+A field's name is its flag (``--boot-timeout-s``), its environment variable
+(``TORNADO_MULTI_BOOT_TIMEOUT_S``) and its key in ``tornado_multi.toml``; its metadata holds the help
+text and the bounds. Everything else is derived. No side effects, no environment, no files here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tornado_multi.settings.bind import parse_bind
+
+MIB_BYTES = 1024 * 1024
+MAX_WORKERS = 2048
+"""Half of the scoreboard: while workers are replaced, one fork_id holds two rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What an option says of itself beside name, type and default."""
+
+    help: str
+    at_least: float | None = None
+    at_most: float | None = None
+    check: Any = None  # Callable[[str], object]: raises ValueError with a sentence
+    """Also called per item of a repeatable option."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - the word that users see
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    check: Any = None,
+) -> Any:
+    """Declare one option of a group."""
+    return field(default=default, metadata={"option": Option(help, at_least, at_most, check)})
+
+
+def _check_workers(text: str) -> None:
+    if text == "auto":
+        return
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_WORKERS:
+        message = f"must be 1..{MAX_WORKERS} or auto"
+        raise ValueError(message)
+
+
+def _check_name(text: str) -> None:
+    if not text or "/" in text or text.startswith(".") or not text.isprintable():
+        message = "must be a file name without slashes that doesn't begin with a dot"
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListenSettings:
+    """Listening."""
+
+    bind: tuple[str, ...] = option(
+        ("127.0.0.1:8888",),
+        "Address to listen on; may be repeated. host:port, [v6]:port, "
+        "unix:/path?mode=660&group=www-data or fd://N. Port 0 takes any free port.",
+        check=parse_bind,
+    )
+    backlog: int = option(
+        2048,
+        "Connections that the kernel queues per listener; net.core.somaxconn caps it.",
+        at_least=1,
+        at_most=65535,
+    )
+    max_connections: int | None = option(
+        None,
+        "Connections that one worker holds at most; further ones wait in the backlog. "
+        "Default: 90 % of the worker's limit of open files.",
+        at_least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """Workers."""
+
+    workers: str = option(
+        "auto",
+        "Number of workers, or auto: one per CPU that this process may use.",
+        check=_check_workers,
+    )
+    loop: Literal["uvloop", "asyncio"] = option("uvloop", "Event loop of the workers.")
+    boot_timeout_s: float = option(
+        60.0,
+        "Seconds that importing the app may take, and seconds from a worker's fork to ready.",
+        at_least=0.1,
+        at_most=86400,
+    )
+    drain_timeout_s: float = option(
+        30.0,
+        "Seconds that a worker which leaves may spend on the requests in progress.",
+        at_least=0,
+        at_most=86400,
+    )
+    drain_idle_s: float = option(
+        1.0,
+        "Seconds that a worker which leaves keeps idle keep-alive connections open, so that a "
+        "request on its way is still answered.",
+        at_least=0,
+        at_most=3600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlSettings:
+    """Control."""
+
+    name: str | None = option(
+        None,
+        "Name of the service; names the control socket. Default: the app's module.",
+        check=_check_name,
+    )
+    control: str | None = option(
+        None,
+        "Path of the control socket. Default: NAME.sock in $RUNTIME_DIRECTORY, "
+        "$XDG_RUNTIME_DIR/tornado_multi, /run/tornado_multi or a private temporary directory.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentSettings:
+    """Environment."""
+
+    chdir: str | None = option(
+        None,
+        "Directory to load the app from; first on its import path. A symbolic link is kept as "
+        "typed. Default: the current directory.",
+    )
+    pid_file: str | None = option(
+        None, "File to hold the supervisor's pid; locked while the supervisor lives."
+    )
+    log_format: Literal["text", "json"] = option(
+        "text", "Form of the supervisor's log lines on standard error."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProxySettings:
+    """Behind a proxy."""
+
+    xheaders: bool = option(
+        default=False,
+        help="Believe X-Real-Ip, X-Forwarded-For, X-Scheme and X-Forwarded-Proto. Only behind a "
+        "proxy that sets them.",
+    )
+    trusted_downstream: tuple[str, ...] = option(
+        (), "Proxy address to skip when X-Forwarded-For is read; may be repeated."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpSettings:
+    """HTTP."""
+
+    max_body_size_bytes: int = option(
+        100 * MIB_BYTES,
+        "Largest request body. A handler can raise it for itself (set_max_body_size).",
+        at_least=0,
+    )
+    idle_timeout_s: float = option(
+        75.0,
+        "Seconds that a connection may stay without a request. Keep it above the proxy's own "
+        "upstream keep-alive time.",
+        at_least=0.1,
+    )
+    header_timeout_s: float = option(
+        60.0, "Seconds from the first byte of a request to the end of its headers.", at_least=0.1
+    )
+    body_timeout_s: float | None = option(
+        None, "Seconds that reading a request body may take. Default: no limit.", at_least=0.1
+    )
+    decompress: bool = option(
+        default=False, help="Unpack request bodies sent with Content-Encoding: gzip."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All of ``serve``. Groups whose field is flat put their keys at the file's top level."""
+
+    app: str
+    """``module:attr``."""
+    listen: ListenSettings = ListenSettings()
+    workers: WorkerSettings = WorkerSettings()
+    control: ControlSettings = ControlSettings()
+    environment: EnvironmentSettings = EnvironmentSettings()
+    proxy: ProxySettings = ProxySettings()
+    http: HttpSettings = HttpSettings()
+
+
+TABLES = frozenset({"http"})
+"""Groups that are tables in the file and prefixes elsewhere: [http], --http.x, ..._HTTP_X."""
+
+GROUPS: dict[str, type[Any]] = {
+    "listen": ListenSettings,
+    "workers": WorkerSettings,
+    "control": ControlSettings,
+    "environment": EnvironmentSettings,
+    "proxy": ProxySettings,
+    "http": HttpSettings,
+}
+
+
+def options_of(group: type[Any]) -> list[tuple[dataclasses.Field[Any], Option]]:
+    """Return the options of one group in the order written."""
+    return [(item, item.metadata["option"]) for item in dataclasses.fields(group)]
+
+
+def to_plain(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON-ready data, for the zygote."""
+    return dataclasses.asdict(settings)
+
+
+def from_plain(data: dict[str, Any]) -> Settings:
+    """Rebuild what ``to_plain`` wrote, also after a passage through JSON."""
+    groups = {name: _group_from_plain(kind, data[name]) for name, kind in GROUPS.items()}
+    return Settings(app=data["app"], **groups)
+
+
+def _group_from_plain(kind: type[Any], data: dict[str, Any]) -> Any:
+    values = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+    }
+    return kind(**values)

@@ -1,0 +1,302 @@
+"""The supervisor's handles on its children: processes, pidfds, channels. The edge of ``run``.
+
+Known children are watched and collected by pidfd. Everything else that becomes our child (we are a
+subreaper) is a stranger: found by a peek that collects nothing, and collected only if no fork is
+outstanding, since a worker may die before its pid is announced, and its status must not be lost.
+Runs in: supervisor, main thread (parent-death signals are bound to the thread that spawns).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tornado_multi.process import messages as msg
+from tornado_multi.process.channel import Channel, ChannelClosed
+from tornado_multi.process.linux import peek_ended_child, reap_pid, reap_pidfd
+from tornado_multi.process.messages import RemoteProtocolError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from tornado_multi.process.linux import ProcessEnd
+    from tornado_multi.process.messages import Message
+
+PRIVATE_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+PRIVATE_ENVIRONMENT_PREFIXES = ("WATCHDOG_",)
+"""What a service manager says to the supervisor alone."""
+QUIET_DURING_SPAWN = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+
+
+@dataclass(slots=True)
+class ZygoteHandle:
+    """One zygote process."""
+
+    generation: int
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    channel: Channel | None
+    waiting: deque[tuple[msg.Fork, Channel]] = field(default_factory=deque)
+    """Fork commands to send, each with the worker's end: one is under way at a time."""
+    forking_row: int | None = None
+
+
+@dataclass(slots=True)
+class WorkerHandle:
+    """One worker process: known by its channel first, by its pid when the zygote announced it."""
+
+    row: int
+    channel: Channel | None
+    pid: int | None = None
+    pidfd: int | None = None
+    route_names: dict[int, str] = field(default_factory=dict)
+
+
+class Children:
+    """Spawns, signals, hears and collects children; tells what happened by callbacks."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_zygote_message: Callable[[int, Message], None],
+        on_worker_message: Callable[[int, Message], None],
+        on_zygote_end: Callable[[int, ProcessEnd], None],
+        on_worker_end: Callable[[int, ProcessEnd], None],
+        on_peer_fault: Callable[[str, str], None],
+    ) -> None:
+        self._loop = loop
+        self._on_zygote_message = on_zygote_message
+        self._on_worker_message = on_worker_message
+        self._on_zygote_end = on_zygote_end
+        self._on_worker_end = on_worker_end
+        self._on_peer_fault = on_peer_fault
+        self.zygotes: dict[int, ZygoteHandle] = {}
+        """generation -> handle"""
+        self.workers: dict[int, WorkerHandle] = {}
+        """row -> handle"""
+        self._known_pids: dict[int, Callable[[], None]] = {}
+        """pid -> what collects its end"""
+        self.strangers_reaped = 0
+
+    # --- zygotes ----------------------------------------------------------------------------------
+
+    def start_zygote(self, boot: msg.Boot) -> int:
+        """Start a fresh interpreter and send it *boot*. Returns the pid.
+
+        Raises: OSError: the system refused. ValueError: the boot message is too large.
+        """
+        ours, theirs = Channel.pair()
+        fds = [theirs.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)]
+        try:
+            ours.send(boot)
+            process = _spawn_quietly(theirs.fileno(), fds)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.set_blocking(False)
+        pidfd = os.pidfd_open(process.pid)
+        handle = ZygoteHandle(boot.generation, process, pidfd, ours)
+        self.zygotes[boot.generation] = handle
+        self._known_pids[process.pid] = lambda: self._collect_zygote(handle)
+        self._loop.add_reader(pidfd, self._collect_zygote, handle)
+        self._loop.add_reader(ours.fileno(), self._hear_zygote, handle)
+        return process.pid
+
+    def release_zygote(self, generation: int) -> None:
+        """Let it leave: it reads end of file, while its last words still reach us."""
+        handle = self.zygotes.get(generation)
+        if handle is None or handle.channel is None:
+            return
+        handle.channel.finish_sending()
+        while handle.waiting:
+            handle.waiting.popleft()[1].close()
+
+    def kill_zygote(self, generation: int) -> None:
+        if handle := self.zygotes.get(generation):
+            signal.pidfd_send_signal(handle.pidfd, signal.SIGKILL)
+
+    def _hear_zygote(self, handle: ZygoteHandle) -> None:
+        try:
+            while handle.channel is not None and (received := handle.channel.receive()):
+                match received.message:
+                    case msg.Forked(row, pid):
+                        self._adopt_worker(handle, row, pid)
+                    case msg.ForkFailed():
+                        handle.forking_row = None
+                self._on_zygote_message(handle.generation, received.message)
+                self._send_next_fork(handle)
+        except ChannelClosed:
+            self._drop_zygote_channel(handle)
+        except RemoteProtocolError as error:
+            self._on_peer_fault(f"zygote gen={handle.generation}", str(error))
+            self._drop_zygote_channel(handle)
+            self.kill_zygote(handle.generation)
+
+    def _drop_zygote_channel(self, handle: ZygoteHandle) -> None:
+        if handle.channel is not None:
+            self._loop.remove_reader(handle.channel.fileno())
+            handle.channel.close()
+            handle.channel = None
+        while handle.waiting:
+            handle.waiting.popleft()[1].close()
+
+    def _collect_zygote(self, handle: ZygoteHandle) -> None:
+        if self.zygotes.get(handle.generation) is not handle:
+            return
+        end = reap_pidfd(handle.pidfd)
+        if end is None:
+            return
+        # What it said before it died comes first.
+        self._hear_zygote(handle)
+        self._drop_zygote_channel(handle)
+        self._loop.remove_reader(handle.pidfd)
+        os.close(handle.pidfd)
+        handle.process.returncode = end.exit_code if end.exit_code is not None else -1
+        del self._known_pids[handle.process.pid]
+        del self.zygotes[handle.generation]
+        self._on_zygote_end(handle.generation, end)
+        self.reap_strangers()
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def fork_worker(self, generation: int, row: int, fork_id: int) -> None:
+        """Ask the zygote for a worker; it holds one end of a new channel, we the other."""
+        ours, theirs = Channel.pair()
+        ours.set_blocking(False)
+        worker = WorkerHandle(row, ours)
+        self.workers[row] = worker
+        self._loop.add_reader(ours.fileno(), self._hear_worker, worker)
+        handle = self.zygotes.get(generation)
+        if handle is None or handle.channel is None:
+            theirs.close()  # its end is on the way and will say so
+            return
+        handle.waiting.append((msg.Fork(row, fork_id), theirs))
+        self._send_next_fork(handle)
+
+    def _send_next_fork(self, handle: ZygoteHandle) -> None:
+        if handle.forking_row is not None or not handle.waiting or handle.channel is None:
+            return
+        command, theirs = handle.waiting.popleft()
+        handle.forking_row = command.row
+        try:
+            handle.channel.send(command, (theirs.fileno(),))
+        except (ChannelClosed, BlockingIOError):
+            # It is dying or stuck: its end, or the worker's deadline, brings things forward.
+            handle.forking_row = None
+        finally:
+            theirs.close()
+
+    def _adopt_worker(self, handle: ZygoteHandle, row: int, pid: int) -> None:
+        handle.forking_row = None
+        worker = self.workers.get(row)
+        if worker is None or worker.pid is not None:
+            return
+        worker.pid = pid
+        worker.pidfd = os.pidfd_open(pid)  # exact: nobody but us could have collected it
+        self._known_pids[pid] = lambda: self._collect_worker(worker)
+        self._loop.add_reader(worker.pidfd, self._collect_worker, worker)
+        self._loop.call_soon(self.reap_strangers)
+
+    def send_worker(self, row: int, message: Message) -> None:
+        """Send to a worker; one that is gone or doesn't read is dealt with by its deadline."""
+        worker = self.workers.get(row)
+        if worker is None or worker.channel is None:
+            return
+        try:
+            worker.channel.send(message)
+        except (ChannelClosed, BlockingIOError):
+            return
+
+    def kill_worker(self, row: int) -> None:
+        worker = self.workers.get(row)
+        if worker is not None and worker.pidfd is not None:
+            signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
+
+    def forget_worker(self, row: int) -> None:
+        """Close the channel of a worker that was never announced."""
+        if worker := self.workers.pop(row, None):
+            self._drop_worker_channel(worker)
+
+    def _hear_worker(self, worker: WorkerHandle) -> None:
+        try:
+            while worker.channel is not None and (received := worker.channel.receive()):
+                message = received.message
+                if isinstance(message, msg.RouteNamed):
+                    worker.route_names[message.route_id] = message.name
+                else:
+                    self._on_worker_message(worker.row, message)
+        except ChannelClosed:
+            self._drop_worker_channel(worker)
+        except RemoteProtocolError as error:
+            self._on_peer_fault(f"worker row={worker.row} pid={worker.pid}", str(error))
+            self._drop_worker_channel(worker)  # it reads end of file and leaves
+
+    def _drop_worker_channel(self, worker: WorkerHandle) -> None:
+        if worker.channel is not None:
+            self._loop.remove_reader(worker.channel.fileno())
+            worker.channel.close()
+            worker.channel = None
+
+    def _collect_worker(self, worker: WorkerHandle) -> None:
+        if worker.pidfd is None or worker.pid is None:
+            return
+        end = reap_pidfd(worker.pidfd)
+        if end is None:
+            return
+        self._hear_worker(worker)  # its last words come before its death
+        self._drop_worker_channel(worker)
+        self._loop.remove_reader(worker.pidfd)
+        os.close(worker.pidfd)
+        del self._known_pids[worker.pid]
+        worker.pidfd = None
+        if self.workers.get(worker.row) is worker:
+            del self.workers[worker.row]
+            self._on_worker_end(worker.row, end)
+
+    # --- strangers --------------------------------------------------------------------------------
+
+    def reap_strangers(self) -> None:
+        """Collect every child that has ended and that nobody announced or will announce."""
+        while (pid := peek_ended_child()) is not None:
+            collect = self._known_pids.get(pid)
+            if collect is not None:
+                collect()
+                if pid in self._known_pids:
+                    return  # not collected: leave it to its pidfd rather than spin
+            elif any(handle.forking_row is not None for handle in self.zygotes.values()):
+                return  # it may be the worker that is about to be announced
+            elif reap_pid(pid) is not None:
+                self.strangers_reaped += 1
+
+
+def _spawn_quietly(channel_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
+    """Start the zygote's interpreter with the stop signals masked: it begins by ignoring them."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in PRIVATE_ENVIRONMENT and not key.startswith(PRIVATE_ENVIRONMENT_PREFIXES)
+    }
+    # The flags (-X dev, -W error ...) that this interpreter was started with hold for the app too.
+    # A private helper of the standard library that multiprocessing relies on as well.
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, QUIET_DURING_SPAWN)
+    try:
+        # sys.executable is the path as typed, not resolved: a virtual environment that a release
+        # link leads to is found anew by each generation.
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, *flags, "-m", "tornado_multi.zygote_process", str(channel_fd)],
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)

@@ -1,0 +1,509 @@
+"""What the supervisor decides: one event in, effects out, the clock passed in. Pure.
+
+Rule 1: ``step`` changes only the state it is given, and does no I/O.
+Rule 2: an event names what happened; ``_reconcile`` alone starts processes, by comparing desired
+with observed. So a lost chance (no zygote just now, a fork refused) heals at the next event.
+Rule 3: every deadline is set before the thing it guards begins.
+Rule 4: events about a process that is gone are ignored: messages and deaths may cross.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from tornado_multi.process.exit_codes import ExitCode, died_of_signal
+from tornado_multi.process.scoreboard import MAX_ROWS
+from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.state import (
+    Failure,
+    Limits,
+    Phase,
+    Place,
+    State,
+    Worker,
+    WorkerState,
+    Zygote,
+    ZygoteState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tornado_multi.process.linux import ProcessEnd
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_LONGEST_S = 30.0
+HEALTHY_AFTER_S = 60.0
+"""A process that was ready this long starts with a clean record if it dies."""
+HURRIED_DRAIN_S = 0.0
+OUTSIDE_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM})
+"""Signals by which people, tests and the OOM killer end a process: no fault of the app's code."""
+
+
+def backoff_s(failures: int) -> float:
+    """Return the pause before the next start after *failures* failures in a row (>= 0)."""
+    if failures <= 0:
+        return 0.0
+    return min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 16))
+
+
+def initial_state(desired_workers: int, limits: Limits) -> State:
+    """Return the state of a service that has not begun."""
+    places = {fork_id: Place(fork_id) for fork_id in range(desired_workers)}
+    return State(desired_workers=desired_workers, limits=limits, places=places)
+
+
+def step(state: State, event: ev.Event, now_s: float) -> list[ev.Effect]:
+    """Take in one event and return what to do, in order. *now_s* is monotonic."""
+    effects = [*_take_in(state, event, now_s)]
+    effects += _reconcile(state, now_s)
+    return effects
+
+
+def next_deadline_s(state: State) -> float | None:
+    """Return the monotonic time at which ``DeadlinePassed`` is due, or None.
+
+    Every time here is one that ``step`` acts on and then clears: a passed deadline never stays.
+    """
+    times = [worker.deadline_s for worker in state.workers.values()]
+    times += [zygote.deadline_s for zygote in state.zygotes.values()]
+    if state.phase in {Phase.BOOTING, Phase.SERVING}:
+        times.append(state.zygote_retry_at_s)
+        if _ready_zygote(state) is not None:
+            times += [place.retry_at_s for place in state.places.values()]
+    return min((time for time in times if time is not None), default=None)
+
+
+# --- taking in ------------------------------------------------------------------------------------
+
+
+def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]:  # noqa: C901, PLR0912 - one explicit dispatch
+    match event:
+        case ev.Started():
+            pass
+        case ev.ZygoteSpawned(generation, pid):
+            if zygote := state.zygotes.get(generation):
+                zygote.pid = pid
+        case ev.ZygoteRefused(generation, reason):
+            yield from _zygote_refused(state, generation, reason, now_s)
+        case ev.ZygoteLoaded(generation, import_s):
+            yield from _zygote_loaded(state, generation, import_s, now_s)
+        case ev.ZygoteLoadFailed():
+            yield from _zygote_load_failed(state, event, now_s)
+        case ev.ZygoteEnded(generation, end):
+            yield from _zygote_ended(state, generation, end, now_s)
+        case ev.WorkerForked(row, pid):
+            if worker := state.workers.get(row):
+                worker.pid = pid
+                if worker.kill_reason is not None:  # its deadline passed before it had a pid
+                    yield ev.KillWorker(row)
+        case ev.ForkRefused(row, reason):
+            yield from _fork_refused(state, row, reason, now_s)
+        case ev.WorkerReady(row):
+            yield from _worker_ready(state, row, now_s)
+        case ev.WorkerBootFailed(row, reason, detail):
+            yield from _worker_boot_failed(state, row, reason, detail, now_s)
+        case ev.WorkerDraining(row):
+            yield from _worker_draining(state, row, now_s)
+        case ev.WorkerDrained():
+            yield from _worker_drained(state, event)
+        case ev.WorkerEnded(row, end, requests):
+            yield from _worker_ended(state, row, end, requests, now_s)
+        case ev.StopAsked(signal_number, hurried):
+            yield from _stop_asked(state, signal_number, hurried=hurried, now_s=now_s)
+        case ev.DeadlinePassed():
+            yield from _deadlines_passed(state, now_s)
+
+
+def _zygote_refused(
+    state: State, generation: int, reason: str, now_s: float
+) -> Iterator[ev.Effect]:
+    del state.zygotes[generation]
+    text = f"The system refused to start the zygote: {reason}."
+    yield from _no_zygote(state, text, now_s, code=ExitCode.REFUSED_BY_SYSTEM)
+
+
+def _zygote_loaded(
+    state: State, generation: int, import_s: float, now_s: float
+) -> Iterator[ev.Effect]:
+    zygote = state.zygotes.get(generation)
+    if zygote is None or zygote.kill_reason is not None:
+        return
+    zygote.state = ZygoteState.READY
+    zygote.deadline_s = None
+    zygote.ready_s = now_s
+    zygote.import_s = import_s
+    state.zygote_problem = None
+    if state.phase is Phase.SERVING:
+        yield ev.Say("info", _zygote(zygote), f"Imported the app in {import_s:.2f} s.")
+
+
+def _zygote_load_failed(
+    state: State, event: ev.ZygoteLoadFailed, now_s: float
+) -> Iterator[ev.Effect]:
+    zygote = state.zygotes.get(event.generation)
+    if zygote is None:
+        return
+    zygote.failure = event.reason
+    # It ends by itself now; one that doesn't is killed.
+    zygote.deadline_s = now_s + state.limits.kill_grace_s
+    code = ExitCode.USAGE if event.usage else ExitCode.BOOT_FAILED
+    if state.phase is Phase.BOOTING:
+        yield from _fail(state, Failure(event.reason, event.detail), code, now_s)
+
+
+def _zygote_ended(
+    state: State, generation: int, end: ProcessEnd, now_s: float
+) -> Iterator[ev.Effect]:
+    zygote = state.zygotes.pop(generation, None)
+    if zygote is None:
+        return
+    for worker in [item for item in state.workers.values() if item.generation == generation]:
+        if worker.pid is None:  # never announced: whatever was forked sees its channel close
+            del state.workers[worker.row]
+            yield ev.ForgetWorker(worker.row)
+    if state.phase is Phase.STOPPING:
+        return
+    if zygote.state is ZygoteState.READY:
+        yield ev.Say(
+            "warning",
+            _zygote(zygote),
+            f"The zygote {end}; the workers serve on and another zygote is started.",
+            {"end": str(end)},
+        )
+        healthy = zygote.ready_s is not None and now_s - zygote.ready_s >= HEALTHY_AFTER_S
+        if end.signal_number in OUTSIDE_KILLS or healthy:
+            state.zygote_failures = 0
+            state.zygote_problem = f"the zygote {end}"
+            return
+        yield from _no_zygote(state, f"The zygote {end}.", now_s, code=ExitCode.BOOT_FAILED)
+        return
+    reason = zygote.failure or (
+        f"Importing the app {zygote.kill_reason}."
+        if zygote.kill_reason
+        else f"The zygote {end} while it imported the app."
+    )
+    yield from _no_zygote(state, reason, now_s, code=ExitCode.BOOT_FAILED)
+
+
+def _no_zygote(state: State, reason: str, now_s: float, *, code: ExitCode) -> Iterator[ev.Effect]:
+    if state.phase is Phase.BOOTING:
+        yield from _fail(state, Failure(reason, ""), code, now_s)
+        return
+    state.zygote_failures += 1
+    state.zygote_problem = reason
+    pause_s = backoff_s(state.zygote_failures)
+    state.zygote_retry_at_s = now_s + pause_s
+    yield ev.Say(
+        "error",
+        "supervisor",
+        f"{reason} The workers serve on; another try in {pause_s:g} s.",
+        {"retry_in_s": pause_s},
+    )
+
+
+def _fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator[ev.Effect]:
+    worker = state.workers.pop(row, None)
+    if worker is None:
+        return
+    yield ev.ForgetWorker(row)
+    if state.phase is Phase.BOOTING:
+        text = f"The system refused to fork worker {worker.fork_id}: {reason}."
+        yield from _fail(state, Failure(text, ""), ExitCode.REFUSED_BY_SYSTEM, now_s)
+        return
+    if place := state.places.get(worker.fork_id):
+        yield from _back_off(place, worker, f"could not be forked: {reason}", now_s)
+
+
+def _worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
+    worker = state.workers.get(row)
+    if worker is None or worker.state is not WorkerState.STARTING or worker.leaving:
+        return
+    worker.state = WorkerState.READY
+    worker.ready_s = now_s
+    worker.deadline_s = None
+    if state.phase is Phase.SERVING:
+        boot_ms = (now_s - worker.started_s) * 1000
+        yield ev.Say("info", _worker(worker), f"Ready after {boot_ms:.0f} ms.")
+    elif state.phase is Phase.BOOTING:
+        ready = {item.fork_id for item in state.workers.values() if item.ready_s is not None}
+        if ready.issuperset(state.places):
+            state.phase = Phase.SERVING
+            yield ev.AnnounceReady()
+
+
+def _worker_boot_failed(
+    state: State, row: int, reason: str, detail: str, now_s: float
+) -> Iterator[ev.Effect]:
+    worker = state.workers.get(row)
+    if worker is None:
+        return
+    worker.failure = reason
+    worker.deadline_s = now_s + state.limits.kill_grace_s
+    if state.phase is Phase.BOOTING:
+        yield from _fail(state, Failure(reason, detail), ExitCode.BOOT_FAILED, now_s)
+    else:
+        yield ev.Say("error", _worker(worker), f"{reason}\n{detail}".rstrip(), {"boot": False})
+
+
+def _worker_draining(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
+    worker = state.workers.get(row)
+    if worker is None:
+        return
+    if not worker.leaving:
+        worker.leaving = True
+        worker.deadline_s = now_s + state.limits.drain_timeout_s + state.limits.kill_grace_s
+        if place := state.places.get(worker.fork_id):
+            place.restarts += 1
+            place.last_end = "told to leave by SIGTERM"
+        yield ev.Say("info", _worker(worker), "Told to leave by SIGTERM; replacing it.")
+    worker.state = WorkerState.DRAINING
+
+
+def _worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect]:
+    worker = state.workers.get(event.row)
+    if worker is None:
+        return
+    text = (
+        f"Drained in {event.duration_s:.2f} s: {event.finished} finished, "
+        f"{event.closed_idle} idle closed, {event.cut} cut"
+    )
+    text += f" ({', '.join(event.cut_handlers)})." if event.cut_handlers else "."
+    extra = {
+        "duration_s": event.duration_s,
+        "finished": event.finished,
+        "closed_idle": event.closed_idle,
+        "cut": event.cut,
+        "cut_handlers": list(event.cut_handlers),
+    }
+    yield ev.Say("warning" if event.cut else "info", _worker(worker), text, extra)
+
+
+def _worker_ended(
+    state: State, row: int, end: ProcessEnd, requests: int, now_s: float
+) -> Iterator[ev.Effect]:
+    worker = state.workers.pop(row, None)
+    if worker is None:
+        return
+    place = state.places.get(worker.fork_id)
+    if place is not None:
+        place.past_requests += requests
+    why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
+    extra = {"end": str(end), "kill_reason": worker.kill_reason, "requests": requests}
+    if worker.leaving or state.phase is Phase.STOPPING:
+        if worker.kill_reason or end.exit_code != 0:
+            yield ev.Say("warning", _worker(worker), f"The leaving worker {why}.", extra)
+        return
+    boot_fault = worker.ready_s is None and (
+        worker.kill_reason is not None or end.signal_number not in OUTSIDE_KILLS
+    )
+    if state.phase is Phase.BOOTING and boot_fault:
+        reason = worker.failure or f"Worker {worker.fork_id} {why} before it was ready."
+        yield from _fail(state, Failure(reason, ""), ExitCode.BOOT_FAILED, now_s)
+        return
+    if place is None:
+        return
+    place.restarts += 1
+    healthy_s = 0.0 if worker.ready_s is None else now_s - worker.ready_s
+    from_outside = (
+        worker.ready_s is not None
+        and worker.kill_reason is None
+        and end.signal_number in OUTSIDE_KILLS
+    )
+    if healthy_s >= HEALTHY_AFTER_S:
+        place.failures = 0
+    if from_outside or healthy_s >= HEALTHY_AFTER_S:
+        place.last_end = why
+        yield ev.Say("warning", _worker(worker), f"The worker {why}; replacing it.", extra)
+        return
+    yield from _back_off(place, worker, why, now_s)
+
+
+def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[ev.Effect]:
+    place.failures += 1
+    place.last_end = worker.failure or why
+    pause_s = backoff_s(place.failures)
+    place.retry_at_s = now_s + pause_s
+    yield ev.Say(
+        "error",
+        _worker(worker),
+        f"The worker {why}, {place.failures} young death(s) in a row; next try in {pause_s:g} s.",
+        {"failures": place.failures, "retry_in_s": pause_s},
+    )
+
+
+def _stop_asked(
+    state: State, signal_number: int | None, *, hurried: bool, now_s: float
+) -> Iterator[ev.Effect]:
+    if state.phase is Phase.FINISHED:
+        return
+    if state.phase is not Phase.STOPPING:
+        state.stop_signal = signal_number
+        state.stop_hurried = hurried
+        yield ev.Say("info", "supervisor", _stopping_text(state))
+        yield from _begin_stop(state, now_s)
+    elif hurried and not state.stop_hurried:
+        state.stop_hurried = True
+        state.stop_signal = signal_number
+        yield ev.Say("info", "supervisor", "Hurrying: requests in progress are cut.")
+        yield from _drain_all(state, now_s)
+    elif hurried:
+        state.stop_signal = signal_number
+        yield ev.Say("warning", "supervisor", "Killing what is left.")
+        yield from _kill_all(state)
+
+
+def _stopping_text(state: State) -> str:
+    by = "the stop command"
+    if state.stop_signal is not None:
+        by = signal.Signals(state.stop_signal).name
+    if state.stop_hurried:
+        return f"Stopping at once, by {by}."
+    return f"Stopping, by {by}; requests in progress have {state.limits.drain_timeout_s:g} s."
+
+
+def _fail(state: State, failure: Failure, code: ExitCode, now_s: float) -> Iterator[ev.Effect]:
+    if state.failure is None:
+        state.failure = failure
+        state.exit_code = int(code)
+        state.stop_hurried = True
+        yield from _begin_stop(state, now_s)
+
+
+def _begin_stop(state: State, now_s: float) -> Iterator[ev.Effect]:
+    state.phase = Phase.STOPPING
+    for zygote in state.zygotes.values():
+        if zygote.state is ZygoteState.READY:
+            yield ev.ReleaseZygote(zygote.generation)
+            zygote.deadline_s = now_s + state.limits.kill_grace_s
+        elif zygote.failure is None:
+            # In the middle of an import, which may take any time and ends in nothing.
+            zygote.kill_reason = "was interrupted by the stop"
+            yield ev.KillZygote(zygote.generation)
+    yield from _drain_all(state, now_s)
+
+
+def _drain_all(state: State, now_s: float) -> Iterator[ev.Effect]:
+    drain_s = HURRIED_DRAIN_S if state.stop_hurried else state.limits.drain_timeout_s
+    for worker in state.workers.values():
+        starting = worker.state is WorkerState.STARTING
+        worker.leaving = True
+        wait_s = 0.0 if starting else drain_s
+        deadline_s = now_s + wait_s + state.limits.kill_grace_s
+        if worker.kill_reason is None:
+            worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
+        yield ev.DrainWorker(worker.row, wait_s)
+
+
+def _kill_all(state: State) -> Iterator[ev.Effect]:
+    for worker in state.workers.values():
+        worker.deadline_s = None
+        if worker.kill_reason is None:
+            worker.kill_reason = "had no time left (second request to stop at once)"
+            state.stop_forced = True
+        yield ev.KillWorker(worker.row)
+    for zygote in state.zygotes.values():
+        zygote.deadline_s = None
+        yield ev.KillZygote(zygote.generation)
+
+
+def _deadlines_passed(state: State, now_s: float) -> Iterator[ev.Effect]:
+    for zygote in state.zygotes.values():
+        if zygote.deadline_s is not None and zygote.deadline_s <= now_s:
+            zygote.deadline_s = None
+            if zygote.state is ZygoteState.IMPORTING and zygote.failure is None:
+                zygote.kill_reason = (
+                    f"did not finish within {state.limits.boot_timeout_s:g} s (boot_timeout_s)"
+                )
+            yield ev.KillZygote(zygote.generation)
+    for worker in state.workers.values():
+        if worker.deadline_s is not None and worker.deadline_s <= now_s:
+            worker.deadline_s = None
+            yield from _worker_deadline_passed(state, worker)
+
+
+def _worker_deadline_passed(state: State, worker: Worker) -> Iterator[ev.Effect]:
+    if worker.failure is not None:
+        worker.kill_reason = "did not end after its failed boot"
+    elif worker.leaving:
+        worker.kill_reason = "had not left at its drain deadline"
+        state.stop_forced = state.stop_forced or state.phase is Phase.STOPPING
+    else:
+        worker.kill_reason = (
+            f"did not report ready within {state.limits.boot_timeout_s:g} s (boot_timeout_s)"
+        )
+    if worker.pid is not None:
+        yield ev.KillWorker(worker.row)
+    elif zygote := state.zygotes.get(worker.generation):
+        # The zygote itself hangs in the fork: only its end brings things forward.
+        zygote.kill_reason = "hung while it forked a worker"
+        yield ev.KillZygote(zygote.generation)
+
+
+# --- reconciling ----------------------------------------------------------------------------------
+
+
+def _ready_zygote(state: State) -> Zygote | None:
+    ready = [
+        zygote
+        for zygote in state.zygotes.values()
+        if zygote.state is ZygoteState.READY and zygote.kill_reason is None
+    ]
+    return max(ready, key=lambda zygote: zygote.generation, default=None)
+
+
+def _reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
+    if state.phase is Phase.STOPPING:
+        if not state.workers and not state.zygotes:
+            state.phase = Phase.FINISHED
+            if state.exit_code == 0 and state.stop_forced:
+                state.exit_code = died_of_signal(state.stop_signal or signal.SIGTERM)
+            yield ev.Finish()
+        return
+    if state.phase is Phase.FINISHED:
+        return
+    zygote = _ready_zygote(state)
+    if zygote is not None:
+        yield from _fill_places(state, zygote, now_s)
+        return
+    one_comes = any(item.state is ZygoteState.IMPORTING for item in state.zygotes.values())
+    due = state.zygote_retry_at_s is None or state.zygote_retry_at_s <= now_s
+    if due and not one_comes:
+        yield _new_zygote(state, now_s)
+
+
+def _new_zygote(state: State, now_s: float) -> ev.Effect:
+    state.generation += 1
+    state.zygote_retry_at_s = None
+    state.zygotes[state.generation] = Zygote(
+        generation=state.generation, deadline_s=now_s + state.limits.boot_timeout_s
+    )
+    return ev.StartZygote(state.generation)
+
+
+def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effect]:
+    filled = {item.fork_id for item in state.workers.values() if not item.leaving}
+    for place in state.places.values():
+        if place.fork_id in filled:
+            continue
+        if place.retry_at_s is not None and place.retry_at_s > now_s:
+            continue
+        place.retry_at_s = None
+        row = state.free_row(MAX_ROWS)
+        state.workers[row] = Worker(
+            row=row,
+            fork_id=place.fork_id,
+            generation=zygote.generation,
+            started_s=now_s,
+            deadline_s=now_s + state.limits.boot_timeout_s,
+        )
+        yield ev.ForkWorker(zygote.generation, row, place.fork_id)
+
+
+def _worker(worker: Worker) -> str:
+    return f"worker fork_id={worker.fork_id} gen={worker.generation} pid={worker.pid}"
+
+
+def _zygote(zygote: Zygote) -> str:
+    return f"zygote gen={zygote.generation} pid={zygote.pid}"

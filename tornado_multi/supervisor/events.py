@@ -1,0 +1,211 @@
+"""What happens to the supervisor (events) and what it does (effects), as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from tornado_multi.process.linux import ProcessEnd
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The supervisor holds its listeners and may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteSpawned:
+    generation: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteRefused:
+    """The system refused to start the process."""
+
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteLoaded:
+    generation: int
+    import_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteLoadFailed:
+    generation: int
+    reason: str
+    detail: str
+    usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteEnded:
+    generation: int
+    end: ProcessEnd
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerForked:
+    row: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRefused:
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBootFailed:
+    row: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDraining:
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDrained:
+    """A worker's drain report."""
+
+    row: int
+    duration_s: float
+    finished: int
+    closed_idle: int
+    cut: int
+    cut_handlers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnded:
+    row: int
+    end: ProcessEnd
+    requests: int
+    """What its row had counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """By a signal, or (None) by the stop command."""
+
+    signal_number: int | None
+    hurried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """Some deadline of the state may have passed."""
+
+
+Event = (
+    Started
+    | ZygoteSpawned
+    | ZygoteRefused
+    | ZygoteLoaded
+    | ZygoteLoadFailed
+    | ZygoteEnded
+    | WorkerForked
+    | ForkRefused
+    | WorkerReady
+    | WorkerBootFailed
+    | WorkerDraining
+    | WorkerDrained
+    | WorkerEnded
+    | StopAsked
+    | DeadlinePassed
+)
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartZygote:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseZygote:
+    """Close its channel: an idle zygote leaves at end of file."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillZygote:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkWorker:
+    """Have the zygote of *generation* fork a worker into *row*."""
+
+    generation: int
+    row: int
+    fork_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorker:
+    row: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetWorker:
+    """Close the channel of a worker that was never announced; if it lives, it leaves."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One log line: who speaks, one sentence, and the same values for machines."""
+
+    level: Literal["info", "warning", "error"]
+    who: str
+    text: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceReady:
+    """Every fork_id has a ready worker for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """No child is left: end with the state's exit code."""
+
+
+Effect = (
+    StartZygote
+    | ReleaseZygote
+    | KillZygote
+    | ForkWorker
+    | DrainWorker
+    | KillWorker
+    | ForgetWorker
+    | Say
+    | AnnounceReady
+    | Finish
+)

@@ -1,0 +1,208 @@
+"""Listening sockets: bound once by the supervisor, kept until the last worker has left.
+
+One socket per ``--bind``, never SO_REUSEPORT (a crash or hang of one worker must not strand a
+queue), always non-blocking (the flag belongs to the open file description, so every process that
+inherits the socket shares it; a blocking one would freeze Tornado's loop in accept).
+Runs in: supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import socket
+import stat
+from dataclasses import dataclass
+
+from tornado_multi.process.messages import Listener
+from tornado_multi.settings.bind import Bind, FdBind, TcpBind, UnixBind, parse_bind
+
+FIRST_INHERITED_FD = 3  # 0..2 are the standard streams
+
+
+class ListenError(Exception):
+    """An address can't be listened on; the text says which, what was seen and what to do."""
+
+
+@dataclass(slots=True)
+class BoundListener:
+    """A listening socket and what to remove from the file system at the end."""
+
+    sock: socket.socket
+    address: str
+    unlink_path: str | None = None
+    inode: tuple[int, int] | None = None
+    """(device, inode) of the path as bound: a path that somebody replaced is left alone."""
+
+    def shared(self) -> Listener:
+        """Return the listener as the other processes know it."""
+        return Listener(self.sock.fileno(), self.address)
+
+    def close(self) -> None:
+        """Close our copy; remove the path of a unix socket if it is still ours."""
+        self.sock.close()
+        if self.unlink_path is None:
+            return
+        with contextlib.suppress(OSError):
+            found = os.lstat(self.unlink_path)
+            if (found.st_dev, found.st_ino) == self.inode:
+                os.unlink(self.unlink_path)
+
+
+def open_listeners(binds: tuple[str, ...], backlog: int) -> list[BoundListener]:
+    """Bind and listen on every address, or on none.
+
+    Raises: ListenError: one of them failed; the others are closed again.
+    """
+    opened: list[BoundListener] = []
+    try:
+        for text in binds:
+            opened.append(_open(text, parse_bind(text), backlog))  # noqa: PERF401 - closed one by one if a later one fails
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _open(text: str, bind: Bind, backlog: int) -> BoundListener:
+    try:
+        match bind:
+            case TcpBind():
+                return _open_tcp(bind, backlog)
+            case UnixBind():
+                return _open_unix(bind, backlog)
+            case FdBind():
+                return _open_inherited(bind, backlog)
+    except OSError as error:
+        hints = {
+            errno.EADDRINUSE: "Another process listens there; stop it or choose another address.",
+            errno.EACCES: "Ports below 1024 and other people's directories need more rights.",
+            errno.EADDRNOTAVAIL: "This machine has no such address.",
+            errno.ENOENT: "The directory must exist.",
+        }
+        hint = hints.get(error.errno or 0, "")
+        seen = error.strerror or str(error)
+        message = f"Can't listen on {text}: {seen}. {hint}".rstrip()
+        raise ListenError(message) from error
+
+
+def _open_tcp(bind: TcpBind, backlog: int) -> BoundListener:
+    found = socket.getaddrinfo(
+        bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    # A name such as localhost may stand for several addresses; one listener per --bind, and IPv4
+    # first, because that is what the default address and most proxies use.
+    family, kind, protocol, _, address = min(found, key=lambda item: item[0] != socket.AF_INET)
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # One family per socket, so that 0.0.0.0 and [::] can be bound side by side.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return BoundListener(sock, describe(sock))
+
+
+def _open_unix(bind: UnixBind, backlog: int) -> BoundListener:
+    group_id = -1
+    if bind.group is not None:
+        try:
+            group_id = grp.getgrnam(bind.group).gr_gid
+        except KeyError:
+            message = f"Can't listen on unix:{bind.path}: there is no group {bind.group!r}."
+            raise ListenError(message) from None
+    _remove_stale(bind.path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        old_umask = os.umask(0o177)  # nobody connects before owner, group and mode are right
+        try:
+            sock.bind(bind.path)
+        finally:
+            os.umask(old_umask)
+        if group_id != -1:
+            os.chown(bind.path, -1, group_id)
+        os.chmod(bind.path, bind.mode)
+        found = os.lstat(bind.path)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return BoundListener(
+        sock, f"unix:{bind.path}", unlink_path=bind.path, inode=(found.st_dev, found.st_ino)
+    )
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on; refuse anything else that stands there."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        message = f"Can't listen on unix:{path}: a file that is no socket stands there."
+        raise ListenError(message)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its queue is full: somebody listens
+            pass
+    raise OSError(errno.EADDRINUSE, "a process listens there")
+
+
+def _open_inherited(bind: FdBind, backlog: int) -> BoundListener:
+    if bind.fd < FIRST_INHERITED_FD:
+        message = f"Can't listen on fd://{bind.fd}: 0, 1 and 2 are the standard streams."
+        raise ListenError(message)
+    try:
+        sock = socket.socket(fileno=os.dup(bind.fd))
+        os.close(bind.fd)
+    except OSError as error:
+        message = (
+            f"Can't listen on fd://{bind.fd}: {error.strerror}. The process that starts us must "
+            "pass a listening socket as that descriptor, without close-on-exec."
+        )
+        raise ListenError(message) from error
+    if sock.type != socket.SOCK_STREAM:
+        sock.close()
+        message = f"Can't listen on fd://{bind.fd}: it is no stream socket."
+        raise ListenError(message)
+    try:
+        sock.setblocking(False)
+        sock.listen(backlog)  # also on one that listens already: sets the backlog
+    except BaseException:
+        sock.close()
+        raise
+    return BoundListener(sock, describe(sock))
+
+
+def describe(sock: socket.socket) -> str:
+    """Say a listening socket's address as people type it into a client."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"http://{name[0]}:{name[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"http://[{name[0]}]:{name[1]}"
+    path = os.fsdecode(name)
+    return f"unix:@{path[1:]}" if path.startswith("\0") else f"unix:{path}"
+
+
+def effective_backlog(backlog: int) -> int:
+    """Return the backlog that the kernel really uses: net.core.somaxconn caps it."""
+    try:
+        with open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:
+            return min(backlog, int(file.read()))
+    except (OSError, ValueError):
+        return backlog

@@ -1,0 +1,336 @@
+"""The supervisor's loop: what happens goes into one inbox, decisions come out, effects are performed.
+
+Runs in: supervisor, main thread, on asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import resource
+import signal
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from setproctitle import setproctitle
+
+from tornado_multi.control.server import ControlServer
+from tornado_multi.process import messages as msg
+from tornado_multi.process import scoreboard as sb
+from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.process.linux import become_child_subreaper
+from tornado_multi.settings.model import Settings, to_plain
+from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.children import Children
+from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
+from tornado_multi.supervisor.state import Limits
+from tornado_multi.supervisor.status import Identity, build_status
+from tornado_multi.version import VERSION
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+    from tornado_multi.control.protocol import Request
+    from tornado_multi.process.linux import ProcessEnd
+    from tornado_multi.supervisor.listeners import BoundListener
+    from tornado_multi.supervisor.report import Reporter
+
+STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
+"""signal -> whether the stop is hurried"""
+RESERVED_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+"""Signals with a meaning to come: until then they must not end the service by their default."""
+
+
+class Supervisor:
+    """One service: its children, its state, its loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        app_arguments: tuple[str, ...] | None,
+        identity: Identity,
+        *,
+        directory: str,
+        worker_count: int,
+        listeners: list[BoundListener],
+        control_socket: socket.socket,
+        reporter: Reporter,
+    ) -> None:
+        self._settings = settings
+        self._app_arguments = app_arguments
+        self._identity = identity
+        self._directory = directory
+        self._listeners = listeners
+        self._control_socket = control_socket
+        self._reporter = reporter
+        self._clock = time.monotonic
+        self._state = initial_state(
+            worker_count,
+            Limits(
+                boot_timeout_s=settings.workers.boot_timeout_s,
+                drain_timeout_s=settings.workers.drain_timeout_s,
+            ),
+        )
+        self._inbox: deque[ev.Event] = deque()
+        self._in_turn = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._notices_given: set[str] = set()
+        self._board, self._board_fd = sb.Scoreboard.create()
+        self._app_nofile = _raise_nofile_limit()
+        # Made in run(), where the loop is.
+        self._loop: asyncio.AbstractEventLoop
+        self._children: Children
+        self._finished: asyncio.Future[None]
+
+    async def run(self) -> int:
+        """Serve until told to stop, and return the exit code."""
+        self._loop = asyncio.get_running_loop()
+        self._finished = self._loop.create_future()
+        become_child_subreaper()
+        setproctitle(f"tornado_multi: supervisor {self._identity.name}")
+        self._children = Children(
+            self._loop,
+            on_zygote_message=self._zygote_said,
+            on_worker_message=self._worker_said,
+            on_zygote_end=lambda generation, end: self._post(ev.ZygoteEnded(generation, end)),
+            on_worker_end=self._worker_ended,
+            on_peer_fault=self._peer_fault,
+        )
+        self._watch_signals()
+        control = ControlServer(self._control_socket, self._answer)
+        await control.start()
+        self._announce_start()
+        self._post(ev.Started())
+        await self._finished
+        for listener in self._listeners:
+            listener.close()
+        await control.close()
+        return self._state.exit_code
+
+    # --- inbox ------------------------------------------------------------------------------------
+
+    def _post(self, event: ev.Event) -> None:
+        """Put an event into the inbox and, unless a turn is under way, take the turn."""
+        self._inbox.append(event)
+        if self._in_turn:
+            return
+        self._in_turn = True
+        try:
+            while self._inbox:
+                for effect in step(self._state, self._inbox.popleft(), self._clock()):
+                    self._perform(effect)
+        finally:
+            self._in_turn = False
+        self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline_s = next_deadline_s(self._state)
+        if deadline_s is not None:
+            # The loop's clock is time.monotonic too. A hair later, so that it has really passed.
+            self._timer = self._loop.call_at(deadline_s + 0.001, self._post, ev.DeadlinePassed())
+
+    def _perform(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.StartZygote(generation):
+                self._start_zygote(generation)
+            case ev.ReleaseZygote(generation):
+                self._children.release_zygote(generation)
+            case ev.KillZygote(generation):
+                self._children.kill_zygote(generation)
+            case ev.ForkWorker(generation, row, fork_id):
+                self._board.clear_row(row)
+                self._children.fork_worker(generation, row, fork_id)
+            case ev.DrainWorker(row, timeout_s):
+                self._children.send_worker(row, msg.Drain(timeout_s))
+            case ev.KillWorker(row):
+                self._children.kill_worker(row)
+            case ev.ForgetWorker(row):
+                self._children.forget_worker(row)
+            case ev.Say():
+                self._reporter.say(effect)
+            case ev.AnnounceReady():
+                self._announce_ready()
+            case ev.Finish():
+                self._finish()
+
+    def _start_zygote(self, generation: int) -> None:
+        boot = msg.Boot(
+            generation=generation,
+            supervisor_pid=os.getpid(),
+            scoreboard_fd=self._board_fd,
+            listeners=tuple(listener.shared() for listener in self._listeners),
+            directory=self._directory,
+            settings=to_plain(self._settings),
+            app_arguments=self._app_arguments,
+            nofile_limit=self._app_nofile,
+        )
+        try:
+            pid = self._children.start_zygote(boot)
+        except (OSError, ValueError) as error:
+            self._post(ev.ZygoteRefused(generation, str(error)))
+        else:
+            self._post(ev.ZygoteSpawned(generation, pid))
+
+    def _finish(self) -> None:
+        if self._state.failure is not None:
+            self._reporter.failure(self._state.failure.reason, self._state.failure.detail)
+        else:
+            self._reporter.say(ev.Say("info", "supervisor", "Stopped."))
+        if not self._finished.done():
+            self._finished.set_result(None)
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def _watch_signals(self) -> None:
+        for number, hurried in STOP_SIGNALS.items():
+            event = ev.StopAsked(int(number), hurried)
+            self._loop.add_signal_handler(number, self._post, event)
+        for number in RESERVED_SIGNALS:
+            # A handler that does nothing, not SIG_IGN, which the app's children would inherit.
+            self._loop.add_signal_handler(number, lambda: None)
+        self._loop.add_signal_handler(signal.SIGCHLD, self._children.reap_strangers)
+
+    def _zygote_said(self, generation: int, message: msg.Message) -> None:
+        match message:
+            case msg.Loaded(import_s):
+                self._post(ev.ZygoteLoaded(generation, import_s))
+            case msg.LoadFailed(reason, detail, usage):
+                self._post(ev.ZygoteLoadFailed(generation, reason, detail, usage))
+            case msg.Forked(row, pid):
+                self._post(ev.WorkerForked(row, pid))
+            case msg.ForkFailed(row, reason):
+                self._post(ev.ForkRefused(row, reason))
+            case msg.Notice(key, text):
+                self._notice(key, text)
+            case _:
+                self._peer_fault(f"zygote gen={generation}", f"sent {type(message).__name__}")
+
+    def _worker_said(self, row: int, message: msg.Message) -> None:
+        match message:
+            case msg.Ready():
+                self._post(ev.WorkerReady(row))
+            case msg.BootFailed(reason, detail):
+                self._post(ev.WorkerBootFailed(row, reason, detail))
+            case msg.Draining():
+                self._post(ev.WorkerDraining(row))
+            case msg.Drained():
+                self._post(
+                    ev.WorkerDrained(
+                        row,
+                        message.duration_s,
+                        message.finished,
+                        message.closed_idle,
+                        message.cut,
+                        message.cut_handlers,
+                    )
+                )
+            case msg.Notice(key, text):
+                self._notice(key, text)
+            case _:
+                self._peer_fault(f"worker row={row}", f"sent {type(message).__name__}")
+
+    def _worker_ended(self, row: int, end: ProcessEnd) -> None:
+        requests = self._board.row(row).load(sb.REQUESTS)
+        self._post(ev.WorkerEnded(row, end, requests))
+
+    def _notice(self, key: str, text: str) -> None:
+        if key not in self._notices_given:
+            self._notices_given.add(key)
+            self._reporter.say(ev.Say("warning", "supervisor", text))
+
+    def _peer_fault(self, who: str, what: str) -> None:
+        text = f"[BUG] It broke the protocol between our own processes: {what}"
+        self._reporter.say(ev.Say("error", who, text))
+
+    # --- control socket ---------------------------------------------------------------------------
+
+    async def _answer(self, request: Request) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        match request.command:
+            case "status":
+                yield "done", {"status": self.status()}
+            case "stop":
+                self._post(ev.StopAsked(None, hurried=False))
+                limit_s = self._state.limits.drain_timeout_s + self._state.limits.kill_grace_s
+                yield "stopping", {"limit_s": limit_s, "workers": len(self._state.workers)}
+                await asyncio.shield(self._finished)
+                yield "done", {"exit_code": self._state.exit_code}
+            case other:
+                text = f"This supervisor (tornado_multi {VERSION}) knows no command {other!r}."
+                yield "error", {"text": text}
+
+    def status(self) -> dict[str, Any]:
+        """Return the whole status; see ``supervisor.status``."""
+        words = self._board.words
+
+        def read_field(row: int, field: int) -> int:
+            return words[sb.HEADER_WORDS + row * sb.ROW_WORDS + field]
+
+        def route_name(row: int, route_id: int) -> str | None:
+            handle = self._children.workers.get(row)
+            return None if handle is None else handle.route_names.get(route_id)
+
+        return build_status(self._identity, self._state, read_field, route_name, self._clock())
+
+    # --- startup block ----------------------------------------------------------------------------
+
+    def _announce_start(self) -> None:
+        python = platform.python_version()
+        loop = self._settings.workers.loop
+        identity = self._identity
+        line = f"tornado_multi {VERSION}   supervisor {identity.pid}   Python {python}   {loop}"
+        extra = {"version": VERSION, "pid": identity.pid, "python": python, "loop": loop}
+        self._reporter.block([line], "Starting.", extra)
+
+    def _announce_ready(self) -> None:
+        state, identity = self._state, self._identity
+        zygote = max(state.zygotes.values(), key=lambda item: item.generation, default=None)
+        import_s = zygote.import_s if zygote else None
+        ready = [item.ready_s for item in state.workers.values() if item.ready_s is not None]
+        begun = [item.started_s for item in state.workers.values()]
+        fork_ms = (max(ready) - min(begun)) * 1000 if ready else 0.0
+        imported = f"   imported in {import_s:.2f} s" if import_s is not None else ""
+        lines = [f"  app        {identity.app}{imported}"]
+        for index, address in enumerate(identity.addresses):
+            lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
+        lines += [
+            f"  workers    {len(ready)} ready in {fork_ms:.0f} ms",
+            f"  control    tornado-multi status | stop      (socket {identity.control_path})",
+        ]
+        extra = {
+            "app": identity.app,
+            "import_s": import_s,
+            "listeners": list(identity.addresses),
+            "workers": len(ready),
+            "workers_ready_s": fork_ms / 1000,
+            "control": identity.control_path,
+        }
+        self._reporter.block(lines, "Ready.", extra)
+
+
+def _raise_nofile_limit() -> int | None:
+    """Raise our soft limit of open files to the hard one; return the old one for the app."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return None
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
+
+
+def serve(supervisor: Supervisor) -> int:
+    """Run the supervisor to its end. Returns the exit code."""
+    try:
+        return asyncio.run(supervisor.run())
+    except KeyboardInterrupt:  # before our handler stood
+        return int(ExitCode.DONE)

@@ -1,0 +1,109 @@
+"""From settings to a running supervisor: locks, listeners, control socket, in this order.
+
+Everything that can be refused is refused here, before any process is started, and what was opened
+is closed again. Runs in: supervisor, before its loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tornado_multi.control.locate import LocateError, socket_path
+from tornado_multi.control.server import open_control_socket
+from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
+from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
+from tornado_multi.supervisor.report import Reporter
+from tornado_multi.supervisor.run import Supervisor, serve
+from tornado_multi.supervisor.status import Identity
+from tornado_multi.version import VERSION
+
+if TYPE_CHECKING:
+    from tornado_multi.settings.model import Settings
+
+
+def start(settings: Settings, app_arguments: tuple[str, ...] | None) -> int:
+    """Start, serve and clean up. Returns the exit code."""
+    with contextlib.ExitStack() as cleanup:
+        try:
+            supervisor = _prepare(settings, app_arguments, cleanup)
+        except AlreadyRunningError as error:
+            print(error, file=sys.stderr)
+            return int(ExitCode.ALREADY_RUNNING)
+        except (ListenError, LocateError) as error:
+            print(error, file=sys.stderr)
+            return int(ExitCode.REFUSED_BY_SYSTEM)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            print(f"The system refused: {error.strerror}{where}.", file=sys.stderr)
+            return int(ExitCode.REFUSED_BY_SYSTEM)
+        return serve(supervisor)
+
+
+def _prepare(
+    settings: Settings, app_arguments: tuple[str, ...] | None, cleanup: contextlib.ExitStack
+) -> Supervisor:
+    name = settings.control.name or settings.app.partition(":")[0]
+    directory = working_directory(settings.environment.chdir)
+    control_path = socket_path(settings.control.control, name)
+    lock = PidFile.acquire(control_path.with_name(control_path.name + ".lock"))
+    cleanup.callback(lock.close)
+    if settings.environment.pid_file is not None:
+        pid_file = PidFile.acquire(Path(settings.environment.pid_file).absolute())
+        cleanup.callback(pid_file.close)
+    listeners = open_listeners(settings.listen.bind, settings.listen.backlog)
+    for listener in listeners:
+        cleanup.callback(listener.close)
+    control_socket = open_control_socket(control_path)
+    cleanup.callback(_remove_control_socket, control_path)
+    cleanup.callback(control_socket.close)
+    identity = Identity(
+        pid=os.getpid(),
+        name=name,
+        version=VERSION,
+        app=settings.app,
+        control_path=str(control_path),
+        addresses=tuple(listener.address for listener in listeners),
+        backlog=effective_backlog(settings.listen.backlog),
+        started_s=time.monotonic(),
+    )
+    return Supervisor(
+        settings,
+        app_arguments,
+        identity,
+        directory=directory,
+        worker_count=worker_count(settings.workers.workers),
+        listeners=listeners,
+        control_socket=control_socket,
+        reporter=Reporter(settings.environment.log_format),
+    )
+
+
+def _remove_control_socket(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def worker_count(text: str) -> int:
+    """Return the number of workers for ``--workers``: the number itself, or the CPUs we may use."""
+    return len(os.sched_getaffinity(0)) if text == "auto" else int(text)
+
+
+def working_directory(chdir: str | None) -> str:
+    """Return the app's directory as the user sees it, with symbolic links kept as typed.
+
+    Raises: OSError: there is no such directory.
+    """
+    seen = os.environ.get("PWD", "")
+    here = os.getcwd()
+    with contextlib.suppress(OSError):
+        if os.path.isabs(seen) and os.path.samefile(seen, here):
+            here = seen
+    path = here if chdir is None else os.path.join(here, chdir)
+    os.stat(path + "/.")
+    return path

@@ -1,0 +1,174 @@
+"""Everything the supervisor knows, as one plain-data value. No I/O, no handles.
+
+Desired (``desired_workers``, ``phase``) is kept apart from observed (``zygotes``, ``workers``).
+The value can be written as JSON and read back; file descriptors live beside it, in ``run``, under
+the keys used here (generation, row), so that a successor process can be given both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    """What the service as a whole is doing."""
+
+    BOOTING = "booting"
+    """Not every fork_id has been ready once. A boot failure ends the service."""
+    SERVING = "serving"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    """No child is left; ``exit_code`` is final."""
+
+
+class ZygoteState(StrEnum):
+    IMPORTING = "importing"
+    READY = "ready"
+
+
+class WorkerState(StrEnum):
+    """States of a worker as status shows them. Without a process: BACKOFF, STOPPED."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    BACKOFF = "backoff"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class Zygote:
+    """One zygote process, from its spawn to the collection of its end."""
+
+    generation: int
+    state: ZygoteState = ZygoteState.IMPORTING
+    pid: int | None = None
+    """None until the process is spawned."""
+    deadline_s: float | None = None
+    """Monotonic. When importing must have ended; None once it has."""
+    ready_s: float | None = None
+    import_s: float | None = None
+    kill_reason: str | None = None
+    """Why we sent KILL, if we did."""
+    failure: str | None = None
+    """Why it could not load the app, if it said so before it ended."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process, from the Fork command to the collection of its end."""
+
+    row: int
+    fork_id: int
+    generation: int
+    started_s: float
+    deadline_s: float | None
+    """Monotonic. Killed when it passes: not ready in time, or not gone in time."""
+    state: WorkerState = WorkerState.STARTING
+    pid: int | None = None
+    """None until the zygote has announced it."""
+    ready_s: float | None = None
+    leaving: bool = False
+    """It was told to leave (by us or by a TERM from outside): its end is no crash."""
+    kill_reason: str | None = None
+    """Why we sent KILL, if we did."""
+    failure: str | None = None
+    """What the worker said of its failed boot."""
+
+
+@dataclass(slots=True)
+class Place:
+    """What outlives the workers of one fork_id."""
+
+    fork_id: int
+    restarts: int = 0
+    failures: int = 0
+    """Deaths in a row without healthy time between; sets the backoff."""
+    retry_at_s: float | None = None
+    """Monotonic. When the next worker is due; None = as soon as possible."""
+    last_end: str | None = None
+    past_requests: int = 0
+    """Counted by workers that have ended."""
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why the service ends before it ever served."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings that decisions need."""
+
+    boot_timeout_s: float
+    drain_timeout_s: float
+    kill_grace_s: float = 2.0
+    """What a worker gets beyond its own drain deadline before it is killed."""
+
+
+@dataclass(slots=True)
+class State:
+    """The whole knowledge of one supervisor."""
+
+    desired_workers: int
+    limits: Limits
+    phase: Phase = Phase.BOOTING
+    generation: int = 0
+    """Of the zygote started last."""
+    zygotes: dict[int, Zygote] = field(default_factory=dict)
+    """generation -> zygote, one entry per live process."""
+    workers: dict[int, Worker] = field(default_factory=dict)
+    """row -> worker, one entry per live process or outstanding fork."""
+    places: dict[int, Place] = field(default_factory=dict)
+    """fork_id -> place, one entry per desired worker."""
+    zygote_failures: int = 0
+    zygote_retry_at_s: float | None = None
+    zygote_problem: str | None = None
+    """Why there is no zygote that can fork, if there is none and it is known."""
+    stop_signal: int | None = None
+    """The signal that asked for the stop; None = the stop command."""
+    stop_hurried: bool = False
+    stop_forced: bool = False
+    """Some process had to be killed at its deadline."""
+    failure: Failure | None = None
+    exit_code: int = 0
+
+    def free_row(self, row_count: int) -> int:
+        """Return the lowest row that no worker holds: keeps the rows in use dense.
+
+        Raises: RuntimeError: all *row_count* rows are held.
+        """
+        for row in range(row_count):
+            if row not in self.workers:
+                return row
+        message = f"[BUG] all {row_count} scoreboard rows are held"
+        raise RuntimeError(message)
+
+
+def to_plain(state: State) -> dict[str, Any]:
+    """Return the state as JSON-ready data."""
+    return dataclasses.asdict(state)
+
+
+def from_plain(data: dict[str, Any]) -> State:
+    """Rebuild what ``to_plain`` wrote, also after a passage through JSON (keys became texts)."""
+    values = dict(data)
+    values["limits"] = Limits(**data["limits"])
+    values["phase"] = Phase(data["phase"])
+    values["failure"] = None if data["failure"] is None else Failure(**data["failure"])
+    values["zygotes"] = {
+        int(key): Zygote(**(item | {"state": ZygoteState(item["state"])}))
+        for key, item in data["zygotes"].items()
+    }
+    values["workers"] = {
+        int(key): Worker(**(item | {"state": WorkerState(item["state"])}))
+        for key, item in data["workers"].items()
+    }
+    values["places"] = {int(key): Place(**item) for key, item in data["places"].items()}
+    return State(**values)

@@ -1,0 +1,171 @@
+"""Taking connections from listeners that siblings share.
+
+Tornado takes up to 128 connections per wakeup, so the first worker to wake hoards keep-alive
+clients. Here: at most a few per wakeup, and a worker that already has more than its share steps
+aside for a moment, so that a sibling takes the connection; if none does, it takes it after all.
+Runs in: worker, on its loop. ``may_accept`` is pure.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tornado_multi.process import scoreboard as sb
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+ACCEPTS_PER_WAKEUP = 4
+FAIR_SHARE = 1.25
+"""A worker may hold this many times the mean of connections."""
+STEP_ASIDE_S = 0.001
+STEP_ASIDE_AT_MOST_S = 0.02
+"""A connection nobody else took by then is taken: siblings may all be busy."""
+SHORT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+RESOURCE_PAUSE_S = 0.5
+BEATING_WITHIN_NS = 3_000_000_000
+"""A sibling whose loop hasn't beaten for this long takes nothing: it doesn't count."""
+
+OnConnection = Callable[[socket.socket, object], None]
+
+
+def may_accept(own_connections: int, others: Sequence[int]) -> bool:
+    """Tell whether one more connection is within this worker's fair share.
+
+    Args: others: connections of each other ready worker whose loop beats; empty = nobody else.
+    """
+    if not others or own_connections <= min(others):
+        return True
+    total = own_connections + sum(others) + 1
+    return (own_connections + 1) * (len(others) + 1) <= FAIR_SHARE * total
+
+
+class Accepting:
+    """All listeners of one worker, and the decision whether to accept now."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        board: sb.Scoreboard,
+        row: sb.Row,
+        limit: int,
+        notice: Callable[[str, str], None],
+    ) -> None:
+        self._loop = loop
+        self._board = board
+        self._row = row
+        self._limit = limit
+        self._notice = notice
+        self._listeners: list[tuple[socket.socket, OnConnection]] = []
+        self._listening = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+        self._aside_since_s: float | None = None
+        self._aside_until_s = 0.0
+        self.connections = 0
+
+    def add(self, sock: socket.socket, on_connection: OnConnection) -> None:
+        """Begin to accept on one more listener."""
+        self._listeners.append((sock, on_connection))
+        if self._listening:
+            self._loop.add_reader(sock, self._readable, sock, on_connection)
+        elif self._timer is None and not self._stopped:
+            self._resume()
+
+    def stop(self) -> None:
+        """Accept nothing from now on. The listeners stay open: siblings share them."""
+        self._stopped = True
+        self._pause()
+
+    def opened(self) -> None:
+        """Count a connection."""
+        self.connections += 1
+        self._row.store(sb.CONNECTIONS, self.connections)
+
+    def closed(self) -> None:
+        """Count a connection's end; accept again if that was what we waited for."""
+        self.connections -= 1
+        self._row.store(sb.CONNECTIONS, self.connections)
+        if not self._listening and self._timer is None and not self._stopped:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._timer = None
+        if self._stopped or self._listening or self.connections >= self._limit:
+            return
+        self._listening = True
+        for sock, on_connection in self._listeners:
+            self._loop.add_reader(sock, self._readable, sock, on_connection)
+
+    def _pause(self, for_s: float | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._listening:
+            self._listening = False
+            for sock, _ in self._listeners:
+                self._loop.remove_reader(sock)
+        if for_s is not None and not self._stopped:
+            self._timer = self._loop.call_later(for_s, self._resume)
+
+    def _readable(self, sock: socket.socket, on_connection: OnConnection) -> None:
+        for _ in range(ACCEPTS_PER_WAKEUP):
+            if not self._listening:  # on_connection may have stopped us
+                return
+            if self.connections >= self._limit:
+                self._notice(
+                    "max_connections",
+                    f"A worker holds {self.connections} connections, its limit; further ones wait "
+                    "in the backlog (max_connections, or 90 % of its limit of open files).",
+                )
+                self._pause()
+                return
+            if not self._may_accept_now():
+                self._pause(STEP_ASIDE_S)
+                return
+            try:
+                connection, address = sock.accept()
+            except BlockingIOError:
+                return  # a sibling was faster
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in SHORT_OF_RESOURCES:
+                    raise
+                self._notice(
+                    f"accept {error.errno}",
+                    f"A worker can't accept connections just now: {error.strerror}.",
+                )
+                self._pause(RESOURCE_PAUSE_S)
+                return
+            connection.setblocking(False)
+            on_connection(connection, address)
+
+    def _may_accept_now(self) -> bool:
+        if may_accept(self.connections, self._siblings()):
+            self._aside_since_s = None
+            return True
+        now_s = self._loop.time()
+        if self._aside_since_s is None or now_s - self._aside_until_s > STEP_ASIDE_S * 2:
+            self._aside_since_s = now_s  # a sibling took the last one; this is another
+        self._aside_until_s = now_s + STEP_ASIDE_S
+        if now_s - self._aside_since_s < STEP_ASIDE_AT_MOST_S:
+            return False
+        self._aside_since_s = None
+        return True
+
+    def _siblings(self) -> list[int]:
+        board, own = self._board, self._row.index
+        states = board.column(sb.STATE)
+        connections = board.column(sb.CONNECTIONS)
+        beats = board.column(sb.BEAT_NS)
+        oldest_ns = int(self._loop.time() * 1_000_000_000) - BEATING_WITHIN_NS
+        return [
+            connections[index]
+            for index, state in enumerate(states)
+            if state == sb.RowState.READY and index != own and beats[index] > oldest_ns
+        ]

@@ -1,0 +1,77 @@
+"""The order of steps in a new worker, before anything of the app's runs.
+
+All signals are masked since before the fork. Nothing here logs or imports. Runs in: worker.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from tornado_multi.process import scoreboard as sb
+from tornado_multi.process.identity import set_fork_id
+from tornado_multi.process.linux import BLOCKABLE_SIGNALS, die_with_parent_thread
+from tornado_multi.worker.tornado_private import set_task_id
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from tornado_multi.process.assignment import Assignment
+
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+"""A terminal sends these to the whole process group; what they mean is the supervisor's affair."""
+RESET_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
+ADOPTION_LOOK_S = 0.0002
+
+
+def ignore_signal(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing. Unlike SIG_IGN this is not inherited by programs that the app starts."""
+
+
+def enter(assignment: Assignment) -> None:
+    """Make a freshly forked process a worker. Ends the process if its supervisor is gone."""
+    for number in RESET_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, ignore_signal)
+    signal.set_wakeup_fd(-1)
+    _wait_for_adoption(assignment)
+    die_with_parent_thread(signal.SIGKILL)
+    if os.getppid() != assignment.supervisor_pid:
+        os._exit(0)  # it died before the call above could take hold
+    assignment.zygote_channel.close()  # other workers' channels were closed by the zygote itself
+    # The quarantine of inherited connections has its place here.
+    # RNGs: CPython reseeds the module random after a fork; other generators have their place here.
+    # Reopening inherited log files has its place here.
+    # The epoch of per-process resources is bumped here.
+    atexit._clear()  # noqa: SLF001 - what was registered before the fork belongs to the zygote
+    gc.enable()
+    set_fork_id(assignment.fork_id)
+    set_task_id(assignment.fork_id)
+    _take_row(assignment)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKABLE_SIGNALS)
+
+
+def _wait_for_adoption(assignment: Assignment) -> None:
+    """Wait until the supervisor is our parent: a parent-death signal armed earlier would fire
+    when the intermediate process ends.
+    """
+    while os.getppid() != assignment.supervisor_pid:
+        select.select([assignment.channel], [], [], ADOPTION_LOOK_S)
+        if assignment.channel.is_closed_by_peer():
+            os._exit(0)
+
+
+def _take_row(assignment: Assignment) -> None:
+    row = assignment.scoreboard.row(assignment.row)
+    row.store(sb.LAYOUT, sb.LAYOUT_VERSION)
+    row.store(sb.PID, os.getpid())
+    row.store(sb.FORK_ID, assignment.fork_id)
+    row.store(sb.GENERATION, assignment.generation)
+    row.store(sb.STATE, sb.RowState.STARTING)
+    row.store(sb.STARTED_NS, time.monotonic_ns())

@@ -1,0 +1,208 @@
+"""One record per connection of this worker, and the row's figures that follow from them.
+
+The seam between the worker and whatever engine serves connections: an engine reports what happens
+to a connection here; drain, sweep and status read here. Runs in: worker, on its loop.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tornado_multi.process import scoreboard as sb
+from tornado_multi.worker import tornado_private as private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tornado.http1connection import HTTP1Connection
+    from tornado.httputil import HTTPMessageDelegate
+    from tornado.iostream import BaseIOStream
+
+
+class ConnectionState(StrEnum):
+    """What a connection is doing."""
+
+    IDLE = "idle"
+    """No request: between two, or before the first."""
+    READING = "reading"
+    """Headers are read, the body is coming."""
+    BUSY = "busy"
+    """The request is read, the handler works."""
+    STREAMING = "streaming"
+    """The response's headers have left, its end has not."""
+    UPGRADED = "upgraded"
+    """A websocket, or another protocol that a handler took the stream for."""
+
+
+class ConnectionRecord:
+    """One connection, from accept to close."""
+
+    __slots__ = ("_state", "delegate", "handler_name", "request", "since_s", "stream")
+
+    def __init__(self, stream: BaseIOStream, now_s: float) -> None:
+        self.stream = stream
+        self.since_s = now_s
+        """Monotonic. When the present state began."""
+        self.request: HTTP1Connection | None = None
+        """The request in progress, or the one to come."""
+        self.delegate: HTTPMessageDelegate | None = None
+        """Leads to the handler of the request begun last."""
+        self.handler_name: str | None = None
+        """Route of the request in progress; None between requests."""
+        self._state = ConnectionState.IDLE
+
+    @property
+    def state(self) -> ConnectionState:
+        """The present state; whether the response has begun is looked up, not recorded."""
+        if (
+            self._state in {ConnectionState.BUSY, ConnectionState.READING}
+            and self.request is not None
+            and private.response_has_begun(self.request)
+        ):
+            return ConnectionState.STREAMING
+        return self._state
+
+    def enter(self, state: ConnectionState, now_s: float) -> None:
+        """Change the state."""
+        self._state = state
+        self.since_s = now_s
+
+
+class Routes:
+    """Numbers for routes: a row has room for a number, the name goes once over the channel."""
+
+    MOST = 1024
+    """Further ones share one number: handler classes may be made at run time."""
+    METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+    def __init__(self, tell: Callable[[int, str], None]) -> None:
+        self._tell = tell
+        self._numbers: dict[tuple[str, type | None], int] = {}
+        self._names: list[str] = []
+
+    def number(self, method: str, handler_class: type | None) -> int:
+        """Return the route's number, 1..MOST + 1, naming it on first use."""
+        if method not in self.METHODS:
+            method = "?"  # clients may send any word; don't keep them all
+        found = self._numbers.get((method, handler_class))
+        return self._add(method, handler_class) if found is None else found
+
+    def name(self, number: int) -> str:
+        """Return the name of a number that ``number`` has returned."""
+        return self._names[number - 1]
+
+    def _add(self, method: str, handler_class: type | None) -> int:
+        if len(self._names) > self.MOST:
+            return self.MOST + 1
+        if len(self._names) == self.MOST:
+            name = "(other)"
+        elif handler_class is None:
+            name = f"{method} (callback)"
+        else:
+            name = f"{method} {handler_class.__module__}.{handler_class.__qualname__}"
+        self._names.append(name)
+        number = len(self._names)
+        if number <= self.MOST:
+            self._numbers[method, handler_class] = number
+        self._tell(number, name)
+        return number
+
+
+class Connections:
+    """The records of all connections, and what is counted of them."""
+
+    def __init__(self, row: sb.Row, routes: Routes, clock: Callable[[], float]) -> None:
+        self.records: dict[BaseIOStream, ConnectionRecord] = {}
+        """stream -> record, one entry per open connection, upgraded ones included."""
+        self.draining = False
+        self.finished_while_draining = 0
+        """Requests that ended since the drain began."""
+        self._row = row
+        self._routes = routes
+        self._clock = clock
+
+    def opened(self, stream: BaseIOStream) -> None:
+        """Begin a record."""
+        self.records[stream] = ConnectionRecord(stream, self._clock())
+
+    def closed(self, stream: BaseIOStream) -> None:
+        """End a record, and with it the request that may have been in progress."""
+        record = self.records.pop(stream, None)
+        if record is not None:
+            self._end_request(record)
+
+    def became_idle(self, record: ConnectionRecord, request: HTTP1Connection) -> None:
+        """The last request is answered, *request* is what reads the next one."""
+        self._end_request(record)
+        record.request = request
+        record.enter(ConnectionState.IDLE, self._clock())
+
+    def request_began(self, record: ConnectionRecord) -> None:
+        """Count a request: its headers are read."""
+        row = self._row
+        row.words[row.base + sb.REQUESTS] += 1
+        row.words[row.base + sb.IN_FLIGHT] += 1
+        record.enter(ConnectionState.READING, self._clock())
+        record.handler_name = "?"
+
+    def request_routed(
+        self, record: ConnectionRecord, method: str, delegate: HTTPMessageDelegate
+    ) -> None:
+        """Note which handler got the request."""
+        number = self._routes.number(method, private.handler_class_of(delegate))
+        self._row.words[self._row.base + sb.ROUTE_ID] = number
+        record.handler_name = self._routes.name(number)
+        record.delegate = delegate
+
+    def request_read(self, record: ConnectionRecord) -> None:
+        """The whole request is read; its handler begins."""
+        record.enter(ConnectionState.BUSY, self._clock())
+        if self.draining:
+            self._make_last(record)
+
+    def upgraded(self, record: ConnectionRecord) -> None:
+        """A handler took the stream: no HTTP any more."""
+        self._end_request(record)
+        record.enter(ConnectionState.UPGRADED, self._clock())
+
+    def _end_request(self, record: ConnectionRecord) -> None:
+        if record.handler_name is None:
+            return
+        record.handler_name = None
+        self.finished_while_draining += self.draining
+        row = self._row
+        left = row.words[row.base + sb.IN_FLIGHT] - 1
+        row.words[row.base + sb.IN_FLIGHT] = left
+        if left == 0:
+            row.words[row.base + sb.ROUTE_ID] = 0
+
+    def begin_drain(self) -> None:
+        """Let each connection end with the response that is the last one already asked for."""
+        self.draining = True
+        for record in self.records.values():
+            if record.state is ConnectionState.BUSY:
+                self._make_last(record)
+
+    @staticmethod
+    def _make_last(record: ConnectionRecord) -> None:
+        # A pipelined request that has been read is answered too: then that one is the last.
+        # A response that has begun can't announce the end any more; its connection goes idle.
+        if (
+            record.request is not None
+            and not private.has_unread_input(record.stream)
+            and not private.response_has_begun(record.request)
+        ):
+            private.close_after_response(record.request)
+
+    def sweep(self, idle_timeout_s: float, header_timeout_s: float) -> None:
+        """Close connections that stayed idle, or in the middle of a request's headers, too long.
+
+        One pass per beat for all, in place of one timer per request.
+        """
+        now_s = self._clock()
+        for record in list(self.records.values()):
+            if record.state is ConnectionState.IDLE:
+                slow = private.has_unread_input(record.stream)
+                if now_s - record.since_s > (header_timeout_s if slow else idle_timeout_s):
+                    record.stream.close()

@@ -1,0 +1,235 @@
+"""The life of a worker: after the fork, boot the app, serve, drain, end. Runs in: worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, NoReturn
+
+from setproctitle import setproctitle
+from tornado import autoreload
+
+from tornado_multi.process import messages as msg
+from tornado_multi.process import scoreboard as sb
+from tornado_multi.process.channel import ChannelClosed
+from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.process.messages import RemoteProtocolError
+from tornado_multi.process.tracebacks import app_traceback, first_line
+from tornado_multi.worker.accepting import Accepting
+from tornado_multi.worker.after_fork import enter
+from tornado_multi.worker.app import AppError, build
+from tornado_multi.worker.beat import Beat
+from tornado_multi.worker.connections import Connections, Routes
+from tornado_multi.worker.drain import Drain
+from tornado_multi.worker.end import cancel_tasks, leave
+from tornado_multi.worker.server import DrainingHTTPServer
+
+if TYPE_CHECKING:
+    from tornado_multi.process.assignment import Assignment
+
+NOFILE_GUARD = 0.9
+"""Share of RLIMIT_NOFILE that connections may take: the app needs files and clients too."""
+AUTORELOAD_NOTICE = (
+    "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
+    "a worker it would re-execute the inherited command line."
+)
+
+
+def run_worker(assignment: Assignment) -> NoReturn:
+    """Be a worker until the end of this process."""
+    exit_code = int(ExitCode.BUG)
+    try:
+        enter(assignment)
+        loop = _new_loop(assignment.settings.workers.loop)
+        asyncio.set_event_loop(loop)
+        worker = Worker(assignment, loop)
+        exit_code = loop.run_until_complete(worker.main())
+    except SystemExit as error:  # the app's own, from a handler or a callback
+        exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001 - the process ends here, and says why
+        traceback.print_exc()
+    finally:
+        leave(exit_code)
+
+
+def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    if kind == "asyncio":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+class Worker:
+    """One worker process on its loop."""
+
+    def __init__(self, assignment: Assignment, loop: asyncio.AbstractEventLoop) -> None:
+        self._assignment = assignment
+        self._loop = loop
+        self._channel = assignment.channel
+        self._channel.set_blocking(False)
+        self._unsent: deque[msg.Message] = deque()
+        self._row = assignment.scoreboard.row(assignment.row)
+        self._told_to_leave: asyncio.Future[None] = loop.create_future()
+        self._drain_timeout_s = assignment.settings.workers.drain_timeout_s
+        self._drain: Drain | None = None
+        self._accepting = Accepting(
+            loop, assignment.scoreboard, self._row, self._connection_limit(), self._notice
+        )
+        self._connections = Connections(self._row, Routes(self._tell_route), loop.time)
+        self._beat = Beat(loop, self._row, self._at_beat)
+        self._title("starting")
+
+    async def main(self) -> int:
+        """Boot, serve, drain. Returns the exit code."""
+        self._loop.add_reader(self._channel.fileno(), self._hear)
+        self._loop.add_signal_handler(signal.SIGTERM, self._leave, None)
+        boot = self._loop.create_task(self._boot())
+        await asyncio.wait({boot, self._told_to_leave}, return_when=asyncio.FIRST_COMPLETED)
+        if boot.done():
+            try:
+                boot.result()
+            except Exception as error:  # noqa: BLE001 - all that a factory may raise
+                self._report_failed_boot(error)
+                return int(ExitCode.BOOT_FAILED)
+            self._become_ready()
+            await self._told_to_leave
+            await self._drain_and_report()
+        await cancel_tasks()
+        return int(ExitCode.DONE)
+
+    # --- boot -------------------------------------------------------------------------------------
+
+    async def _boot(self) -> None:
+        assignment = self._assignment
+        settings = assignment.settings
+        DrainingHTTPServer.equip(self._accepting, self._connections)
+        try:
+            if assignment.app_arguments is not None:
+                from tornado import options
+
+                options.options.run_parse_callbacks()
+            answerer = await build(assignment.target, settings.app)
+        except SystemExit as error:
+            # As an ordinary error, or it would tear the loop down before it can be reported.
+            raise AppError(f"The app left at boot: {first_line(error)}.") from error
+        if getattr(autoreload.start, "asked", False):
+            self._notice("autoreload", AUTORELOAD_NOTICE)
+        http, proxy = settings.http, settings.proxy
+        self._server = DrainingHTTPServer(
+            answerer,
+            xheaders=proxy.xheaders,
+            trusted_downstream=list(proxy.trusted_downstream),
+            max_body_size=http.max_body_size_bytes,
+            # Tornado's buffer must hold the largest body that a handler may get whole.
+            max_buffer_size=max(http.max_body_size_bytes, 1024 * 1024),
+            body_timeout=http.body_timeout_s,
+            decompress_request=http.decompress,
+        )
+
+    def _become_ready(self) -> None:
+        self._row.store(sb.STATE, sb.RowState.READY)
+        self._beat.start()
+        self._server.add_sockets([sock for _, sock in self._assignment.listeners])
+        self._title()
+        self._send(msg.Ready(0.0))
+
+    def _report_failed_boot(self, error: Exception) -> None:
+        fork_id, app = self._assignment.fork_id, self._assignment.settings.app
+        if isinstance(error, AppError):
+            reason, detail = str(error), ""
+        else:
+            reason = f"Building {app} failed in worker {fork_id}: {first_line(error)}"
+            detail = app_traceback(error)
+        # Blocking, so that it surely leaves before the process does.
+        self._channel.set_blocking(True)
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(msg.BootFailed(reason, detail))
+
+    def _connection_limit(self) -> int:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        guard = int(soft * NOFILE_GUARD) if soft != resource.RLIM_INFINITY else sys.maxsize
+        asked = self._assignment.settings.listen.max_connections
+        return guard if asked is None else min(asked, guard)
+
+    # --- leaving ----------------------------------------------------------------------------------
+
+    def _leave(self, timeout_s: float | None) -> None:
+        """Begin to leave, or leave sooner. None: by SIGTERM, with the drain timeout as set."""
+        if timeout_s is not None:
+            self._drain_timeout_s = min(self._drain_timeout_s, timeout_s)
+        if not self._told_to_leave.done():
+            self._told_to_leave.set_result(None)
+        elif self._drain is not None and timeout_s is not None:
+            self._drain.hurry(timeout_s)
+
+    async def _drain_and_report(self) -> None:
+        self._accepting.stop()
+        self._row.store(sb.STATE, sb.RowState.DRAINING)
+        self._title("draining")
+        self._send(msg.Draining())
+        idle_s = self._assignment.settings.workers.drain_idle_s
+        self._drain = Drain(self._connections, self._loop.time, self._drain_timeout_s, idle_s)
+        report = await self._drain.run()
+        self._send(
+            msg.Drained(
+                report.duration_s,
+                report.finished,
+                report.closed_idle,
+                report.cut,
+                report.cut_handlers,
+            )
+        )
+
+    # --- the channel ------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        try:
+            while received := self._channel.receive():
+                match received.message:
+                    case msg.Drain(timeout_s):
+                        self._leave(timeout_s)
+                    case other:
+                        text = f"[BUG] a worker was sent {type(other).__name__}"
+                        raise RemoteProtocolError(text)
+        except (ChannelClosed, RemoteProtocolError):
+            # The supervisor is gone. A fresh one needs our port: leave at once, without a drain.
+            os._exit(0)
+
+    def _send(self, message: msg.Message) -> None:
+        """Send to the supervisor; what it has no room for just now is sent at a later beat."""
+        self._unsent.append(message)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        try:
+            while self._unsent:
+                self._channel.send(self._unsent[0])
+                self._unsent.popleft()
+        except (BlockingIOError, ChannelClosed):
+            return  # a closed channel is heard by _hear
+
+    def _notice(self, key: str, text: str) -> None:
+        self._send(msg.Notice(key, text))
+
+    def _tell_route(self, number: int, name: str) -> None:
+        self._send(msg.RouteNamed(number, name))
+
+    # --- the beat ---------------------------------------------------------------------------------
+
+    def _at_beat(self) -> None:
+        if self._unsent:
+            self._send_waiting()
+        http = self._assignment.settings.http
+        self._connections.sweep(http.idle_timeout_s, http.header_timeout_s)
+
+    def _title(self, state: str = "") -> None:
+        assignment = self._assignment
+        title = f"tornado_multi: worker {assignment.fork_id} gen {assignment.generation} {state}"
+        setproctitle(title.rstrip())

@@ -1,0 +1,77 @@
+"""Every private name of Tornado that we use, in one place.
+
+``tests/unit/worker/test_tornado_private.py`` fails when a Tornado release changes one of them.
+Source: tornado 6.5 and 6.6, ``http1connection.py``, ``httpserver.py``, ``web.py``, ``process.py``.
+Runs in: worker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tornado import process
+
+if TYPE_CHECKING:
+    import socket
+
+    from tornado.http1connection import HTTP1Connection
+    from tornado.httputil import HTTPMessageDelegate
+    from tornado.iostream import BaseIOStream
+    from tornado.tcpserver import TCPServer
+
+_LONGEST_DELEGATE_CHAIN = 4  # ours, the proxy headers' adapter, the router's, the handler's
+
+
+def set_task_id(fork_id: int) -> None:
+    """Make ``tornado.process.task_id()`` say our fork_id, as fork_processes would."""
+    process._task_id = fork_id  # type: ignore[assignment]  # noqa: SLF001 - declared as None only
+
+
+def handle_connection(server: TCPServer, sock: socket.socket, address: object) -> None:
+    """Give an accepted socket to a server: TLS, stream, ``handle_stream``."""
+    server._handle_connection(sock, address)  # noqa: SLF001
+
+
+def has_unread_input(stream: BaseIOStream) -> bool:
+    """Tell whether bytes lie in the stream that no reader has taken yet."""
+    return stream._read_buffer_size > 0  # noqa: SLF001
+
+
+def is_detached(request: HTTP1Connection) -> bool:
+    """Tell whether a handler took the stream away: a websocket."""
+    return request.stream is None
+
+
+def response_has_begun(request: HTTP1Connection) -> bool:
+    """Tell whether the response's headers have left."""
+    return request._response_start_line is not None  # noqa: SLF001
+
+
+def close_after_response(request: HTTP1Connection) -> None:
+    """End the connection after this response, and say so in it if its headers are still to come."""
+    request._disconnect_on_finish = True  # noqa: SLF001
+
+
+def without_header_timeout(server: Any) -> None:
+    """Take the timer off each request's headers: the beat looks after slow headers for all."""
+    server.conn_params.header_timeout = None
+
+
+def handler_class_of(delegate: HTTPMessageDelegate | None) -> type | None:
+    """Return the class of the RequestHandler that a delegate leads to, if it leads to one."""
+    return getattr(_innermost(delegate), "handler_class", None)
+
+
+def handler_of(delegate: HTTPMessageDelegate | None) -> Any:
+    """Return the RequestHandler that a delegate leads to, once it exists."""
+    return getattr(_innermost(delegate), "handler", None)
+
+
+def _innermost(delegate: HTTPMessageDelegate | None) -> object:
+    seen: Any = delegate
+    for _ in range(_LONGEST_DELEGATE_CHAIN):
+        inner = getattr(seen, "delegate", None)
+        if inner is None:
+            break
+        seen = inner
+    return seen

@@ -1,0 +1,97 @@
+"""Loading the app in the zygote: import, find the attribute, parse its own options.
+
+Runs in: zygote, before the first fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from tornado_multi.process.tracebacks import app_traceback, first_line
+
+
+class LoadError(Exception):
+    """The app can't be loaded: one line for people, the traceback, and whose mistake it is."""
+
+    def __init__(self, reason: str, detail: str = "", *, usage: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.usage = usage
+
+
+def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str) -> object:
+    """Import the module, return the attribute that ``module:attr`` names.
+
+    Raises: LoadError: whatever went wrong, also a SystemExit of the app.
+    """
+    _switch_off_autoreload()
+    module_name, _, attribute = app.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            text = (
+                f"There is no module {error.name!r}. It was looked for in {directory} and on the "
+                "interpreter's path; choose the app's directory with --chdir."
+            )
+            raise LoadError(text, usage=True) from error
+        raise _failure(f"importing {module_name}", error) from error
+    except BaseException as error:
+        raise _failure(f"importing {module_name}", error) from error
+    target = _find_attribute(module, module_name, attribute)
+    if app_arguments is not None:
+        _parse_app_options(app_arguments)
+    return target
+
+
+def _find_attribute(module: object, module_name: str, attribute: str) -> object:
+    target = module
+    for part in attribute.split("."):
+        try:
+            target = getattr(target, part)
+        except AttributeError as error:
+            names = [name for name in vars(module) if not name.startswith("_")]
+            likely = [name for name in names if "app" in name.lower() or "make" in name.lower()]
+            hint = f" It has: {', '.join(sorted(likely))}." if likely else ""
+            text = f"The module {module_name!r} has no attribute {attribute!r}.{hint}"
+            raise LoadError(text, usage=True) from error
+    return target
+
+
+def _parse_app_options(arguments: tuple[str, ...]) -> None:
+    """Give what followed ``--`` to tornado.options, without its callbacks (they open log files)."""
+    from tornado import options
+
+    try:
+        rest = options.parse_command_line([sys.argv[0], *arguments], final=False)
+    except options.Error as error:
+        text = f"The app's options (after --) are wrong: {error}."
+        raise LoadError(text, usage=True) from error
+    except SystemExit as error:  # --help prints the app's options and leaves
+        raise LoadError(
+            "The app's options were listed; nothing was started.", usage=True
+        ) from error
+    if rest:
+        text = f"The app's options (after --) take no such argument: {rest[0]!r}."
+        raise LoadError(text, usage=True)
+
+
+def _switch_off_autoreload() -> None:
+    """Keep ``debug=True`` from starting Tornado's autoreload.
+
+    At import it would create an event loop in the zygote; in a worker it would re-execute the
+    command line that the worker inherited.
+    """
+    from tornado import autoreload
+
+    def start(check_time: int = 500) -> None:  # noqa: ARG001 - Tornado's signature
+        start.asked = True  # type: ignore[attr-defined]  # read by the worker
+
+    start.asked = False  # type: ignore[attr-defined]  # as above
+    autoreload.start = start
+
+
+def _failure(doing: str, error: BaseException) -> LoadError:
+    return LoadError(f"The app failed while {doing}: {first_line(error)}", app_traceback(error))

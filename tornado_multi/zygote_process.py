@@ -1,0 +1,21 @@
+"""The program of a zygote process: puts the zygote and worker rooms together.
+
+Started by the supervisor as ``python -m tornado_multi.zygote_process FD``; not for people. It is the
+one place that knows both rooms, so that neither imports the other.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the zygote on the channel whose fd number is the only argument."""
+    from tornado_multi.worker.run import run_worker
+    from tornado_multi.zygote.run import run_zygote
+
+    run_zygote(int(sys.argv[1]), run_worker)
+
+
+if __name__ == "__main__":
+    main()
