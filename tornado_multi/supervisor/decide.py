@@ -243,7 +243,7 @@ def _worker_boot_failed(
     worker.deadline_s = now_s + state.limits.kill_grace_s
     if state.phase is Phase.BOOTING:
         yield from _fail(state, Failure(reason, detail), ExitCode.BOOT_FAILED, now_s)
-    else:
+    elif state.failure is None:  # or the siblings would repeat what ends the service already
         yield ev.Say("error", _worker(worker), f"{reason}\n{detail}".rstrip(), {"boot": False})
 
 

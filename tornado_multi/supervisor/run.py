@@ -281,7 +281,14 @@ class Supervisor:
             handle = self._children.workers.get(row)
             return None if handle is None else handle.route_names.get(route_id)
 
-        return build_status(self._identity, self._state, read_field, route_name, self._clock())
+        return build_status(
+            self._identity,
+            self._state,
+            read_field,
+            route_name,
+            self._clock(),
+            strangers_reaped=self._children.strangers_reaped,
+        )
 
     # --- startup block ----------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ def build_status(
     read_field: Callable[[int, int], int],
     route_name: Callable[[int, int], str | None],
     now_s: float,
+    *,
+    strangers_reaped: int,
 ) -> dict[str, Any]:
     """Return the whole status.
 
@@ -77,6 +79,7 @@ def build_status(
             for zygote in state.zygotes.values()
         ],
         "zygote_problem": state.zygote_problem,
+        "strangers_reaped": strangers_reaped,
         "requests_total": past + sum(row["requests"] or 0 for row in rows),
         "workers": sorted(rows, key=lambda row: row["fork_id"]),
         "reload": None,

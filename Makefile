@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh Debian-like machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TEST ?= tests
+N ?= 20
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check unit repeat bench docs format clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# exec: Ctrl-C reaches the supervisor itself, and nothing stands between it and the terminal.
+demo: $(VENV)/.installed  ## serve the demo app on http://127.0.0.1:8888 with 2 workers
+	@exec $(BIN)/tornado-multi serve demo_app:make_app --workers 2 --bind 127.0.0.1:8888
+
+test: check  ## everything: system packages, style, types, contracts, all tests
+	$(BIN)/python -m pytest $(TEST)
+
+check: $(VENV)/.installed-test  ## style, types and contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.installed-test  ## the fast tests only
+	$(BIN)/python -m pytest tests/unit tests/demo_app
+
+repeat: $(VENV)/.installed-test  ## run one test N times: make repeat TEST=tests/integration/test_x.py N=20
+	@for i in $$(seq $(N)); do echo "run $$i of $(N)"; $(BIN)/python -m pytest -q $(TEST) || exit 1; done
+
+bench: $(VENV)/.installed-test  ## measure what the docs claim
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed-test  ## write the generated pages
+	$(BIN)/python -c "from tornado_multi.settings.reference import render_reference as r; print(r(), end='')" > docs/reference/options.md
+
+format: $(VENV)/.installed-test  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	@sh tests/support/prepare_machine.sh $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@ $(VENV)/.installed
+
+clean:  ## remove what make has made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

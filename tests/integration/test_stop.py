@@ -1,0 +1,151 @@
+"""How a service ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.cluster import REPOSITORY, can_bind
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from conftest import StartCluster
+    from support.cluster import Cluster
+
+pytestmark = pytest.mark.process
+
+
+def run_command(made: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tornado_multi", *arguments, "--control", str(made.control)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_term_finishes_the_request_in_progress(cluster: StartCluster) -> None:
+    """The response arrives whole and says Connection: close; then the supervisor exits 0."""
+    made = cluster(workers=2)
+    port = made.port()
+    with made.connect() as sock:
+        sock.sendall(b"GET /slow?s=1.5 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: sum(row["in_flight"] for row in made.workers()) == 1)
+        made.signal(signal.SIGTERM)
+        answer = sock.recv(4096)
+        assert answer.endswith(b"done")
+        assert b"Connection: close" in answer
+        assert sock.recv(1) == b""
+    assert made.wait_gone() == 0
+    assert can_bind(port)
+    assert "1 finished" in made.log()
+
+
+def test_int_cuts_requests_and_is_quick(cluster: StartCluster) -> None:
+    """One INT: leave at once, name what was cut, exit 0."""
+    made = cluster(workers=1)
+    with made.connect() as sock:
+        sock.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        made.signal(signal.SIGINT)
+        assert made.wait_gone(within_s=20) == 0
+    assert "1 cut (GET hello.Slow)" in made.log()
+
+
+def test_int_after_term_hurries_a_drain(cluster: StartCluster) -> None:
+    """A graceful stop that takes too long for somebody can be cut short."""
+    made = cluster(workers=1)
+    with made.connect() as sock:
+        sock.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        made.signal(signal.SIGTERM)
+        eventually(lambda: made.workers("draining"))
+        made.signal(signal.SIGINT)
+        assert made.wait_gone(within_s=20) == 0
+
+
+def test_a_second_int_kills(cluster: StartCluster) -> None:
+    """A worker that can't leave is killed by the second INT; the code says so: 128 + 2."""
+    made = cluster(workers=2)
+    os.kill(made.worker_pids()[0], signal.SIGSTOP)
+    made.signal(signal.SIGINT)
+    eventually(lambda: "Stopping at once" in made.log())
+    made.signal(signal.SIGINT)
+
+    assert made.wait_gone() == 130
+
+
+def test_a_worker_that_does_not_leave_is_killed_at_its_deadline(cluster: StartCluster) -> None:
+    """TERM, drain timeout over, still there: killed, and the exit code is 128 + 15."""
+    made = cluster(workers=2, options=["--drain-timeout-s", "0.2"])
+    os.kill(made.worker_pids()[0], signal.SIGSTOP)
+    made.signal(signal.SIGTERM)
+
+    assert made.wait_gone() == 143
+    assert "had not left at its drain deadline" in made.log()
+
+
+def test_the_drain_deadline_cuts_and_names_what_it_cut(cluster: StartCluster) -> None:
+    """A request longer than the drain timeout is cut at the deadline; the service ends with 0."""
+    made = cluster(workers=1, options=["--drain-timeout-s", "0.3"])
+    with made.connect() as sock:
+        sock.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        made.signal(signal.SIGTERM)
+        assert made.wait_gone() == 0
+    assert "1 cut (GET hello.Slow)" in made.log()
+
+
+def test_requests_on_idle_connections_are_answered_during_the_drain(
+    cluster: StartCluster,
+) -> None:
+    """An idle keep-alive connection is kept for drain_idle_s: a request on its way is answered."""
+    made = cluster(workers=1, options=["--drain-idle-s", "20"])
+    with made.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+        made.signal(signal.SIGTERM)
+        eventually(lambda: made.workers("draining"))
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = sock.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"Connection: close" in answer
+    assert made.wait_gone() == 0
+
+
+def test_the_stop_command_waits_until_all_are_gone(cluster: StartCluster) -> None:
+    """Stop returns 0 when the process has ended; its JSON says so; then status finds nobody: 5."""
+    made = cluster(workers=2)
+    done = run_command(made, "stop", "--json")
+
+    assert (0, True) == (done.returncode, json.loads(done.stdout)["gone"]), done.stderr
+    assert made.wait_gone(within_s=5) == 0
+    assert run_command(made, "status").returncode == 5
+
+
+def test_the_status_command_prints_a_table_and_json(cluster: StartCluster) -> None:
+    """The table has a row per worker; the JSON is the whole status."""
+    made = cluster(workers=3)
+    table = run_command(made, "status")
+    data = json.loads(run_command(made, "status", "--json").stdout)
+
+    assert (0, 3) == (table.returncode, table.stdout.count("ready"))
+    assert data["pid"] == made.pid
+    assert "control.sock" in data["control"]
+
+
+def test_signals_with_a_meaning_to_come_do_not_end_the_service(cluster: StartCluster) -> None:
+    """HUP, USR1, USR2, TTIN and TTOU leave the supervisor alive."""
+    made = cluster(workers=1)
+    for number in (
+        signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
+    ):  # fmt: skip
+        made.signal(number)
+    assert made.get("/")

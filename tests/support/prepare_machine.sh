@@ -1,0 +1,26 @@
+#!/bin/sh
+# Check what a virtual environment needs, and install it with apt-get where we may.
+# Usage: prepare_machine.sh PYTHON
+set -eu
+python=$1
+
+if ! command -v "$python" >/dev/null 2>&1; then
+    echo "There is no $python here: install Python 3.11 or later (Debian: apt-get install python3 python3-venv)." >&2
+    exit 1
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "$("$python" -V) is too old: tornado_multi needs Python 3.11 or later; choose one with make PYTHON=..." >&2
+    exit 1
+fi
+if [ "$("$python" -c 'import sys; print(sys.platform)')" != linux ]; then
+    echo "tornado_multi runs on Linux only." >&2
+    exit 1
+fi
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y python3-venv >/dev/null
+    else
+        echo "Python's venv module is missing: install it first (Debian: apt-get install python3-venv)." >&2
+        exit 1
+    fi
+fi
