@@ -119,7 +119,8 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
 def _zygote_refused(
     state: State, generation: int, reason: str, now_s: float
 ) -> Iterator[ev.Effect]:
-    del state.zygotes[generation]
+    if state.zygotes.pop(generation, None) is None or state.phase is Phase.STOPPING:
+        return
     text = f"The system refused to start the zygote: {reason}."
     yield from _no_zygote(state, text, now_s, code=ExitCode.REFUSED_BY_SYSTEM)
 
@@ -128,7 +129,9 @@ def _zygote_loaded(
     state: State, generation: int, import_s: float, now_s: float
 ) -> Iterator[ev.Effect]:
     zygote = state.zygotes.get(generation)
-    if zygote is None or zygote.kill_reason is not None:
+    if zygote is None or zygote.state is not ZygoteState.IMPORTING:
+        return
+    if zygote.kill_reason is not None or zygote.failure is not None:
         return
     zygote.state = ZygoteState.READY
     zygote.deadline_s = None
@@ -165,25 +168,21 @@ def _zygote_ended(
             yield ev.ForgetWorker(worker.row)
     if state.phase is Phase.STOPPING:
         return
-    if zygote.state is ZygoteState.READY:
-        yield ev.Say(
-            "warning",
-            _zygote(zygote),
-            f"The zygote {end}; the workers serve on and another zygote is started.",
-            {"end": str(end)},
-        )
-        healthy = zygote.ready_s is not None and now_s - zygote.ready_s >= HEALTHY_AFTER_S
-        if end.signal_number in OUTSIDE_KILLS or healthy:
+    if zygote.ready_s is not None:
+        healthy = now_s - zygote.ready_s >= HEALTHY_AFTER_S
+        if zygote.kill_reason is None and (healthy or end.signal_number in OUTSIDE_KILLS):
             state.zygote_failures = 0
             state.zygote_problem = f"the zygote {end}"
+            text = f"The zygote {end}; the workers serve on and another zygote is started."
+            yield ev.Say("warning", _zygote(zygote), text, {"end": str(end)})
             return
-        yield from _no_zygote(state, f"The zygote {end}.", now_s, code=ExitCode.BOOT_FAILED)
-        return
-    reason = zygote.failure or (
-        f"Importing the app {zygote.kill_reason}."
-        if zygote.kill_reason
-        else f"The zygote {end} while it imported the app."
-    )
+        reason = f"The zygote {zygote.kill_reason or end}."
+    elif zygote.failure is not None:
+        reason = zygote.failure
+    elif zygote.kill_reason is not None:
+        reason = f"Importing the app {zygote.kill_reason}."
+    else:
+        reason = f"The zygote {end} while it imported the app."
     yield from _no_zygote(state, reason, now_s, code=ExitCode.BOOT_FAILED)
 
 
@@ -208,6 +207,8 @@ def _fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator
     if worker is None:
         return
     yield ev.ForgetWorker(row)
+    if worker.leaving:
+        return
     if state.phase is Phase.BOOTING:
         text = f"The system refused to fork worker {worker.fork_id}: {reason}."
         yield from _fail(state, Failure(text, ""), ExitCode.REFUSED_BY_SYSTEM, now_s)
@@ -218,7 +219,9 @@ def _fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator
 
 def _worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     worker = state.workers.get(row)
-    if worker is None or worker.state is not WorkerState.STARTING or worker.leaving:
+    if worker is None or worker.state is not WorkerState.STARTING:
+        return
+    if worker.leaving or worker.kill_reason is not None:
         return
     worker.state = WorkerState.READY
     worker.ready_s = now_s
@@ -292,7 +295,7 @@ def _worker_ended(
     why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
     extra = {"end": str(end), "kill_reason": worker.kill_reason, "requests": requests}
     if worker.leaving or state.phase is Phase.STOPPING:
-        if worker.kill_reason or end.exit_code != 0:
+        if worker.kill_reason or (end.exit_code != 0 and worker.failure is None):
             yield ev.Say("warning", _worker(worker), f"The leaving worker {why}.", extra)
         return
     boot_fault = worker.ready_s is None and (
@@ -467,9 +470,8 @@ def _reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
     if zygote is not None:
         yield from _fill_places(state, zygote, now_s)
         return
-    one_comes = any(item.state is ZygoteState.IMPORTING for item in state.zygotes.values())
     due = state.zygote_retry_at_s is None or state.zygote_retry_at_s <= now_s
-    if due and not one_comes:
+    if due and not state.zygotes:  # one that imports or was sent KILL is waited for
         yield _new_zygote(state, now_s)
 
 
@@ -490,6 +492,8 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
         if place.retry_at_s is not None and place.retry_at_s > now_s:
             continue
         place.retry_at_s = None
+        if len(state.workers) >= MAX_ROWS:
+            continue  # so many still leave: the next end of one brings us back here
         row = state.free_row(MAX_ROWS)
         state.workers[row] = Worker(
             row=row,

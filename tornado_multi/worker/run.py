@@ -147,7 +147,8 @@ class Worker:
         else:
             reason = f"Building {app} failed in worker {fork_id}: {first_line(error)}"
             detail = app_traceback(error)
-        # Blocking, so that it surely leaves before the process does.
+        # Blocking, so that it surely leaves before the process does; and so nobody else may read.
+        self._loop.remove_reader(self._channel.fileno())
         self._channel.set_blocking(True)
         with contextlib.suppress(ChannelClosed):
             self._channel.send(msg.BootFailed(reason, detail))
