@@ -18,6 +18,7 @@ from support import processes
 from support.waiting import eventually
 from tornado_multi.control.client import ControlError, connect
 from tornado_multi.control.protocol import Request
+from tornado_multi.process.linux import become_child_subreaper
 from tornado_multi.settings.model import ControlSettings
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Cluster:
         app_arguments: Sequence[str] | None = None,
         control: Path | None = None,
     ) -> None:
+        become_child_subreaper()
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.control = control or directory / "control.sock"
@@ -158,7 +160,17 @@ class Cluster:
         return self.wait_gone()
 
     def leftovers(self) -> list[processes.Process]:
-        return processes.session(self.pid)
+        """Return what is left of the tree.
+
+        When the supervisor is gone, this process is what the orphans fall to (as a container's
+        init would be), so it collects those that have ended.
+        """
+        left = processes.session(self.pid)
+        for process in left:
+            if process.state == "Z" and process.pid != self.pid and self.process.poll() is not None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(process.pid, os.WNOHANG)
+        return [process for process in left if processes.read_process(process.pid)]
 
     def close(self) -> None:
         """Stop the service if it still runs, and prove that nothing is left."""

@@ -39,10 +39,10 @@ class Beat:
         self._memory_due_s = self._due_s + random.uniform(0, MEMORY_INTERVAL_S)  # noqa: S311
 
     def start(self) -> None:
-        """Beat now, and from now on; the first beat also measures memory."""
+        """Beat now, and from now on; memory is measured as soon as the loop has nothing better."""
         self._due_s = self._loop.time()
-        self._measure_memory()
         self._beat()
+        self._loop.call_soon(self._measure_memory)
 
     def _beat(self) -> None:
         now_s = self._loop.time()

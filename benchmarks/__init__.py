@@ -1,0 +1,1 @@
+"""What the docs claim, measured. ``make bench`` runs everything; ``python -m benchmarks NAME`` one."""

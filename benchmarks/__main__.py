@@ -1,0 +1,48 @@
+"""Run benchmarks and print a table; the bars are those that the project promises.
+
+Usage: python -m benchmarks [NAME ...]
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+
+from benchmarks import process_figures
+from benchmarks.figures import Figure, as_table
+
+BENCHMARKS = {
+    "replacement": process_figures.replacement_after_kill,
+    "orphans": process_figures.tree_gone_after_supervisor_kill,
+    "balance": process_figures.keep_alive_balance,
+    "idle": process_figures.idle_supervisor,
+    "start": process_figures.start_up,
+    "many": process_figures.two_hundred_workers,
+    "request": process_figures.cpu_per_request,
+}
+
+
+def main() -> int:
+    """Run what was asked for. Returns 1 if a bar was missed."""
+    asked = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in asked if name not in BENCHMARKS]
+    if unknown:
+        print(f"There is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}.")
+        return 2
+    cores = len(os.sched_getaffinity(0))
+    packages = " ".join(
+        f"{name} {version(name)}" for name in ("tornado-multi", "tornado", "uvloop")
+    )
+    print(f"Python {platform.python_version()}, {packages}, {cores} cores, {platform.release()}\n")
+    figures: list[Figure] = []
+    for name in asked:
+        print(f"measuring {name} ...", file=sys.stderr)
+        figures += BENCHMARKS[name]()
+    print(as_table(figures))
+    return int(any(figure.missed for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Figures of the process model: replacement, death, balance, memory, start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from benchmarks.figures import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from support.cluster import VICTIMS, Cluster, can_bind
+from support.load import Load
+from support.waiting import eventually, pause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUNS = 10
+MIB_BYTES = 1024 * 1024
+
+
+@contextlib.contextmanager
+def running(app: str = "hello:make_app", **options: Any) -> Iterator[Cluster]:
+    """A service for one measurement."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = Cluster(Path(directory) / "c", app, **options)
+        try:
+            yield made.wait_ready()
+        finally:
+            made.close()
+
+
+def replacement_after_kill() -> list[Figure]:
+    """From kill -9 of a worker under load to its successor being ready, as status shows it."""
+    spans_ms, others, own = [], 0, []
+    with running(workers=4) as made, Load(made.port(), 8) as load:
+        for _ in range(RUNS):
+            fork_id = random.randrange(4)
+            pid = made.worker(fork_id)["pid"]
+            holders = [client for client in load.clients if int(client.served_by) == pid]
+            before = {client: sum(client.errors().values()) for client in load.clients}
+            begun_s = time.perf_counter()
+            os.kill(pid, signal.SIGKILL)
+            eventually(
+                lambda old=pid: len(made.workers()) == 4 and old not in made.worker_pids(),
+                every_s=0.0005,
+            )
+            spans_ms.append((time.perf_counter() - begun_s) * 1000)
+            mark = load.successes()
+            load.until(lambda wanted=mark + 50: load.successes() > wanted)
+            for client, count in before.items():
+                errors = sum(client.errors().values()) - count
+                if client in holders:
+                    own.append(errors)
+                else:
+                    others += errors
+    return [
+        Figure("worker killed under load, successor ready", "ms", tuple(spans_ms), 50),
+        Figure("errors of other workers' clients", "", (float(others),), 0, "sum of all kills"),
+        Figure("errors per client of the killed worker", "", tuple(map(float, own)) or (0.0,), 1),
+    ]
+
+
+def tree_gone_after_supervisor_kill() -> list[Figure]:
+    """From kill -9 of the supervisor to an empty session and a free port."""
+    spans_ms = []
+    for _ in range(RUNS):
+        with tempfile.TemporaryDirectory() as directory:
+            made = Cluster(Path(directory) / "c", workers=4).wait_ready()
+            port = made.port()
+            busy, blocked = made.connect(), made.connect()
+            busy.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+            eventually(lambda made=made: sum(row["in_flight"] for row in made.workers()) == 1)
+            blocked.sendall(b"GET /block?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+            eventually(lambda made=made: sum(row["in_flight"] for row in made.workers()) == 2)
+            begun_s = time.perf_counter()
+            made.signal(signal.SIGKILL)
+            made.process.wait()
+            eventually(
+                lambda made=made, port=port: not made.leftovers() and can_bind(port), every_s=0.001
+            )
+            spans_ms.append((time.perf_counter() - begun_s) * 1000)
+            busy.close()
+            blocked.close()
+    return [Figure("supervisor killed, tree gone and port free", "ms", tuple(spans_ms), 1000)]
+
+
+def keep_alive_balance() -> list[Figure]:
+    """Forty keep-alive connections on four workers: fullest / mean."""
+    ratios = []
+    for _ in range(5):
+        with running(workers=4) as made, Load(made.port(), 40):
+            eventually(lambda made=made: sum(row["connections"] for row in made.workers()) == 40)
+            held = [row["connections"] for row in made.workers()]
+            ratios.append(max(held) / (sum(held) / 4))
+    worst = Figure("40 connections on 4 workers, worst run", "fullest/mean", (max(ratios),), 1.25)
+    return [Figure("40 connections on 4 workers", "fullest/mean", tuple(ratios), 1.25), worst]
+
+
+def idle_supervisor() -> list[Figure]:
+    """The supervisor's PSS, and its CPU time over 60 s with 4 idle workers."""
+    with running(workers=4) as made:
+        process = psutil.Process(made.pid)
+        begun = process.cpu_times()
+        begun_s = time.perf_counter()
+        pause(60)
+        span_s = time.perf_counter() - begun_s
+        ended = process.cpu_times()
+        pss_mib = process.memory_full_info().pss / MIB_BYTES
+        used_s = ended.user + ended.system - begun.user - begun.system
+        workers = [row["pss_bytes"] / MIB_BYTES for row in made.workers()]
+    return [
+        Figure("supervisor PSS", "MiB", (pss_mib,), 30),
+        Figure("supervisor CPU over 60 s idle", "%", (100 * used_s / span_s,), 0.5),
+        Figure("worker PSS", "MiB", tuple(workers)),
+    ]
+
+
+def start_up() -> list[Figure]:
+    """From the command to ready, less what importing the app alone takes."""
+    spans_ms = []
+    for _ in range(RUNS):
+        begun_s = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import hello"], cwd=VICTIMS, check=True)
+        import_s = time.perf_counter() - begun_s
+        spans_ms.append((_time_to_ready_s() - import_s) * 1000)
+    return [Figure("ready, beyond importing the app alone", "ms", tuple(spans_ms), 300)]
+
+
+def _time_to_ready_s() -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "tornado_multi", "serve", "hello:make_app"]
+        command += ["--workers", "4", "--bind", "127.0.0.1:0", "--control", f"{directory}/c.sock"]
+        begun_s = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=VICTIMS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdout is not None
+        with process.stdout as output:
+            for line in output:
+                if line.startswith("  workers"):
+                    break
+            span_s = time.perf_counter() - begun_s
+            process.terminate()
+            process.wait()
+        return span_s
+
+
+def two_hundred_workers() -> list[Figure]:
+    """Start 200 workers; replace one of them."""
+    starts_s, spans_ms = [], []
+    begun_s = time.perf_counter()
+    with running(workers=200) as made:
+        starts_s.append(time.perf_counter() - begun_s)
+        for _ in range(RUNS):
+            pid = made.worker_pids()[17]
+            begun_s = time.perf_counter()
+            os.kill(pid, signal.SIGKILL)
+            eventually(
+                lambda old=pid: len(made.workers()) == 200 and old not in made.worker_pids(),
+                every_s=0.0005,
+            )
+            spans_ms.append((time.perf_counter() - begun_s) * 1000)
+        supervisor_mib = psutil.Process(made.pid).memory_full_info().pss / MIB_BYTES
+    return [
+        Figure("200 workers ready", "s", tuple(starts_s)),
+        Figure("one of 200 killed, successor ready", "ms", tuple(spans_ms)),
+        Figure("supervisor PSS with 200 workers", "MiB", (supervisor_mib,)),
+    ]
+
+
+STOCK = """
+import asyncio, sys
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+import uvloop, hello
+async def main():
+    server = HTTPServer(hello.make_app())
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    print(sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+uvloop.run(main())
+"""
+
+
+def cpu_per_request() -> list[Figure]:
+    """CPU time per hello request, one worker, against Tornado's own server on uvloop, in turn."""
+    ours, stock = [], []
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOCK], cwd=VICTIMS, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    stock_port = int(process.stdout.readline())
+    try:
+        with running(workers=1) as made:
+            pid = made.worker_pids()[0]
+            port = made.port()
+            for _ in range(RUNS):
+                ours.append(_cpu_us(pid, port))
+                stock.append(_cpu_us(process.pid, stock_port))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    ratios = tuple(mine / theirs for mine, theirs in zip(ours, stock, strict=True))
+    return [
+        Figure("CPU per hello request, ours", "µs", tuple(ours)),
+        Figure("CPU per hello request, Tornado's HTTPServer on uvloop", "µs", tuple(stock)),
+        Figure("ratio ours / Tornado's", "", ratios, note="below 1 = ours needs less"),
+    ]
+
+
+def _cpu_us(pid: int, port: int, requests: int = 3000) -> float:
+    process = psutil.Process(pid)
+
+    def used_s() -> float:
+        times = process.cpu_times()
+        return times.user + times.system
+
+    with Load(port, 2) as load:
+        first, before_s = load.successes(), used_s()
+        load.until(lambda: load.successes() >= first + requests, within_s=60)
+        done, after_s = load.successes() - first, used_s()
+    return (after_s - before_s) / done * 1e6
