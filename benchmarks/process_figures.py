@@ -121,7 +121,7 @@ def idle_supervisor() -> list[Figure]:
         workers = [row["pss_bytes"] / MIB_BYTES for row in made.workers()]
     return [
         Figure("supervisor PSS", "MiB", (pss_mib,), 30),
-        Figure("supervisor CPU over 60 s idle", "%", (100 * used_s / span_s,), 0.5),
+        Figure("supervisor CPU over 60 s idle", "%", (max(0.0, 100 * used_s / span_s),), 0.5),
         Figure("worker PSS", "MiB", tuple(workers)),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import stat
 import sys
@@ -199,6 +200,30 @@ def test_max_connections_lets_further_ones_wait(cluster: StartCluster) -> None:
     assert made.log().count("A worker holds") == 1
 
 
+def test_open_files_are_guarded_and_the_app_keeps_its_own_limit(cluster: StartCluster) -> None:
+    """Workers run with the soft limit of old and accept up to 90 % of it; others wait, none fails."""
+    made = cluster(workers=1, nofile_soft=60)
+    held = [made.connect() for _ in range(60)]
+    eventually(lambda: "54 open files, 90 % of its limit" in made.log())
+    open_files = len(os.listdir(f"/proc/{made.worker_pids()[0]}/fd"))
+    for sock in held:
+        sock.close()
+
+    assert open_files == 55
+    assert made.get("/")
+    assert "can't accept" not in made.log()
+
+
+def test_a_terminals_ctrl_c_that_arrives_twice_is_one(cluster: StartCluster) -> None:
+    """A wrapper that forwards INT to a group that has it already doesn't turn it into a kill."""
+    made = cluster(workers=2)
+    made.signal(signal.SIGINT)
+    made.signal(signal.SIGINT)
+
+    assert made.wait_gone() == 0
+    assert "Killing" not in made.log()
+
+
 def test_idle_and_slow_header_connections_are_closed(cluster: StartCluster) -> None:
     """http.idle_timeout_s closes a silent connection, http.header_timeout_s a dribbling one."""
     made = cluster(
@@ -300,3 +325,23 @@ def test_json_log_lines_are_json(cluster: StartCluster) -> None:
     assert made.output() == ""
     assert [{"time", "level", "who", "text"} <= set(record) for record in records].count(False) == 0
     assert records[-1]["text"] == "Stopped."
+
+
+def test_closed_standard_streams_do_no_harm(cluster: StartCluster, tmp_path: Path) -> None:
+    """Started without stdin, stdout and stderr: no socket takes their place, requests are served."""
+    made = cluster(workers=1, closed_streams=True)
+    who = made.get_json("/who")
+    for number in (0, 1, 2):
+        assert os.readlink(f"/proc/{who['pid']}/fd/{number}") == "/dev/null"
+
+
+@pytest.mark.parametrize("flags", [["-X", "dev"], ["-W", "error"], ["-O"]])
+def test_flags_of_the_interpreter_hold_for_the_app(cluster: StartCluster, flags: list[str]) -> None:
+    """The service works in development mode, with warnings as errors, and optimised."""
+    made = cluster(workers=2, python_flags=flags)
+    assert made.get("/")
+    os.kill(made.worker_pids()[0], signal.SIGKILL)
+    eventually(lambda: len(made.workers()) == 2)
+    assert made.stop() == 0
+    assert "Warning" not in made.log()
+    assert "Traceback" not in made.log()

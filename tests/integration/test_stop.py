@@ -77,9 +77,14 @@ def test_a_second_int_kills(cluster: StartCluster) -> None:
     os.kill(made.worker_pids()[0], signal.SIGSTOP)
     made.signal(signal.SIGINT)
     eventually(lambda: "Stopping at once" in made.log())
-    made.signal(signal.SIGINT)
 
+    def press_again() -> bool:
+        made.signal(signal.SIGINT)
+        return made.process.poll() is not None
+
+    eventually(press_again, every_s=0.1)
     assert made.wait_gone() == 130
+    assert "Killing what is left" in made.log()
 
 
 def test_a_worker_that_does_not_leave_is_killed_at_its_deadline(cluster: StartCluster) -> None:

@@ -44,6 +44,9 @@ class Cluster:
         pass_fds: Sequence[int] = (),
         app_arguments: Sequence[str] | None = None,
         control: Path | None = None,
+        nofile_soft: int | None = None,
+        closed_streams: bool = False,
+        python_flags: Sequence[str] = (),
     ) -> None:
         become_child_subreaper()
         directory.mkdir(parents=True, exist_ok=True)
@@ -51,7 +54,7 @@ class Cluster:
         self.control = control or directory / "control.sock"
         self._log_path = directory / "log"
         self._output_path = directory / "output"
-        command = [sys.executable, "-m", "tornado_multi", "serve", app]
+        command = [sys.executable, *python_flags, "-m", "tornado_multi", "serve", app]
         command += ["--workers", str(workers), "--control", str(self.control)]
         command += ["--chdir", str(chdir)]
         for address in bind:
@@ -59,6 +62,10 @@ class Cluster:
         command += options
         if app_arguments is not None:
             command += ["--", *app_arguments]
+        if nofile_soft is not None:
+            command = ["sh", "-c", f'ulimit -Sn {nofile_soft} && exec "$@"', "sh", *command]
+        if closed_streams:
+            command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
         with self._log_path.open("wb") as log, self._output_path.open("wb") as output:
             self.process = subprocess.Popen(
                 command,

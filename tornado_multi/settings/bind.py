@@ -7,12 +7,14 @@ Accepted: ``host:port`` · ``[v6]:port`` · ``:port`` (every IPv4 interface) ·
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 MAX_PORT = 65535
 MAX_UNIX_PATH_BYTES = 107  # sun_path is 108 bytes with its final zero: unix(7)
 HIGHEST_MODE = 0o777
+HIGHEST_FD = 2**31 - 1  # a C int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def parse_bind(text: str) -> Bind:
         return _parse_unix(text.removeprefix("unix:"))
     if text.startswith("fd://"):
         digits = text.removeprefix("fd://")
-        if not (digits.isascii() and digits.isdigit()):
+        if not _is_number(digits, HIGHEST_FD):
             message = f"fd:// takes a number, as in fd://3, not {digits!r}"
             raise ValueError(message)
         return FdBind(int(digits))
@@ -67,10 +69,18 @@ def parse_bind(text: str) -> Bind:
 
 
 def _parse_port(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > MAX_PORT:
+    if not _is_number(text, MAX_PORT):
         message = f"the port must be 0..{MAX_PORT}, not {text!r}"
         raise ValueError(message)
     return int(text)
+
+
+def _is_number(text: str, highest: int) -> bool:
+    """Tell whether *text* is plain digits of 0..highest (int() alone takes " 1_0" and more)."""
+    if not (text.isascii() and text.isdigit()):
+        return False
+    digits = text.lstrip("0")
+    return len(digits) <= len(str(highest)) and int(digits or "0") <= highest
 
 
 def _parse_host(text: str) -> str:
@@ -93,7 +103,9 @@ def _parse_unix(text: str) -> UnixBind:
     if not path.startswith("/"):
         message = f"unix: takes an absolute path, as in unix:/run/shop.sock, not {path!r}"
         raise ValueError(message)
-    if len(path.encode()) > MAX_UNIX_PATH_BYTES:
+    if "\0" in path:
+        raise ValueError("a path has no zero byte")
+    if len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
         message = f"the path is longer than {MAX_UNIX_PATH_BYTES} bytes, the kernel's limit"
         raise ValueError(message)
     options = dict(parse_qsl(query, keep_blank_values=True))

@@ -74,7 +74,7 @@ class ListenSettings:
     max_connections: int | None = option(
         None,
         "Connections that one worker holds at most; further ones wait in the backlog. "
-        "Default: 90 % of the worker's limit of open files.",
+        "A worker also stops accepting at 90 % of its limit of open files.",
         at_least=1,
     )
 

@@ -206,15 +206,19 @@ class Children:
         self._loop.add_reader(worker.pidfd, self._collect_worker, worker)
         self._loop.call_soon(self.reap_strangers)
 
-    def send_worker(self, row: int, message: Message) -> None:
-        """Send to a worker; one that is gone or doesn't read is dealt with by its deadline."""
+    def drain_worker(self, row: int, timeout_s: float) -> None:
+        """Tell a worker to leave; one that can't be told so is told by TERM, which means the same."""
         worker = self.workers.get(row)
-        if worker is None or worker.channel is None:
+        if worker is None:
             return
         try:
-            worker.channel.send(message)
+            if worker.channel is not None:
+                worker.channel.send(msg.Drain(timeout_s))
+                return
         except (ChannelClosed, BlockingIOError):
-            return
+            pass
+        if worker.pidfd is not None:
+            signal.pidfd_send_signal(worker.pidfd, signal.SIGTERM)
 
     def kill_worker(self, row: int) -> None:
         worker = self.workers.get(row)

@@ -37,6 +37,8 @@ BACKOFF_LONGEST_S = 30.0
 HEALTHY_AFTER_S = 60.0
 """A process that was ready this long starts with a clean record if it dies."""
 HURRIED_DRAIN_S = 0.0
+SAME_KEYPRESS_S = 0.5
+"""A second INT this soon is the same Ctrl-C, forwarded by a wrapper that got it too (timeout(1))."""
 OUTSIDE_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM})
 """Signals by which people, tests and the OOM killer end a process: no fault of the app's code."""
 
@@ -341,6 +343,8 @@ def _stop_asked(
 ) -> Iterator[ev.Effect]:
     if state.phase is Phase.FINISHED:
         return
+    if hurried and state.hurried_at_s is None:
+        state.hurried_at_s = now_s
     if state.phase is not Phase.STOPPING:
         state.stop_signal = signal_number
         state.stop_hurried = hurried
@@ -351,7 +355,7 @@ def _stop_asked(
         state.stop_signal = signal_number
         yield ev.Say("info", "supervisor", "Hurrying: requests in progress are cut.")
         yield from _drain_all(state, now_s)
-    elif hurried:
+    elif hurried and now_s - (state.hurried_at_s or 0.0) >= SAME_KEYPRESS_S:
         state.stop_signal = signal_number
         yield ev.Say("warning", "supervisor", "Killing what is left.")
         yield from _kill_all(state)

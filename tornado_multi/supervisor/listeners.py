@@ -45,10 +45,12 @@ class BoundListener:
         self.sock.close()
         if self.unlink_path is None:
             return
+        # Once only: when the path is free, the next service's file may get the same inode number.
+        path, self.unlink_path = self.unlink_path, None
         with contextlib.suppress(OSError):
-            found = os.lstat(self.unlink_path)
+            found = os.lstat(path)
             if (found.st_dev, found.st_ino) == self.inode:
-                os.unlink(self.unlink_path)
+                os.unlink(path)
 
 
 def open_listeners(binds: tuple[str, ...], backlog: int) -> list[BoundListener]:
@@ -90,9 +92,12 @@ def _open(text: str, bind: Bind, backlog: int) -> BoundListener:
 
 
 def _open_tcp(bind: TcpBind, backlog: int) -> BoundListener:
-    found = socket.getaddrinfo(
-        bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:
+        found = socket.getaddrinfo(
+            bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError as error:  # an empty label, or one of more than 63 bytes
+        raise OSError(errno.EINVAL, "No host can have this name") from error
     # A name such as localhost may stand for several addresses; one listener per --bind, and IPv4
     # first, because that is what the default address and most proxies use.
     family, kind, protocol, _, address = min(found, key=lambda item: item[0] != socket.AF_INET)
@@ -128,17 +133,22 @@ def _open_unix(bind: UnixBind, backlog: int) -> BoundListener:
             sock.bind(bind.path)
         finally:
             os.umask(old_umask)
-        if group_id != -1:
-            os.chown(bind.path, -1, group_id)
-        os.chmod(bind.path, bind.mode)
-        found = os.lstat(bind.path)
-        sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
-    return BoundListener(
+    found = os.lstat(bind.path)
+    listener = BoundListener(
         sock, f"unix:{bind.path}", unlink_path=bind.path, inode=(found.st_dev, found.st_ino)
     )
+    try:
+        if group_id != -1:
+            os.chown(bind.path, -1, group_id)
+        os.chmod(bind.path, bind.mode)
+        sock.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _remove_stale(path: str) -> None:
@@ -167,7 +177,12 @@ def _open_inherited(bind: FdBind, backlog: int) -> BoundListener:
         message = f"Can't listen on fd://{bind.fd}: 0, 1 and 2 are the standard streams."
         raise ListenError(message)
     try:
-        sock = socket.socket(fileno=os.dup(bind.fd))
+        fd = os.dup(bind.fd)
+        try:
+            sock = socket.socket(fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(bind.fd)
     except OSError as error:
         message = (

@@ -153,7 +153,7 @@ class Supervisor:
                 self._board.clear_row(row)
                 self._children.fork_worker(generation, row, fork_id)
             case ev.DrainWorker(row, timeout_s):
-                self._children.send_worker(row, msg.Drain(timeout_s))
+                self._children.drain_worker(row, timeout_s)
             case ev.KillWorker(row):
                 self._children.kill_worker(row)
             case ev.ForgetWorker(row):

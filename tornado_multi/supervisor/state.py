@@ -134,6 +134,8 @@ class State:
     stop_signal: int | None = None
     """The signal that asked for the stop; None = the stop command."""
     stop_hurried: bool = False
+    hurried_at_s: float | None = None
+    """Monotonic. When the stop became a hurried one."""
     stop_forced: bool = False
     """Some process had to be killed at its deadline."""
     failure: Failure | None = None

@@ -9,7 +9,10 @@ Runs in: worker, on its loop. ``may_accept`` is pure.
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import socket
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,8 @@ STEP_ASIDE_AT_MOST_S = 0.02
 """A connection nobody else took by then is taken: siblings may all be busy."""
 SHORT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 RESOURCE_PAUSE_S = 0.5
+FILES_GUARD = 0.9
+"""Share of RLIMIT_NOFILE at which accepting stops: the app needs files and clients too."""
 BEATING_WITHIN_NS = 3_000_000_000
 """A sibling whose loop hasn't beaten for this long takes nothing: it doesn't count."""
 
@@ -52,13 +57,18 @@ class Accepting:
         loop: asyncio.AbstractEventLoop,
         board: sb.Scoreboard,
         row: sb.Row,
-        limit: int,
+        max_connections: int | None,
         notice: Callable[[str, str], None],
     ) -> None:
         self._loop = loop
         self._board = board
         self._row = row
-        self._limit = limit
+        self._limit = sys.maxsize if max_connections is None else max_connections
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        unlimited = soft == resource.RLIM_INFINITY
+        self._guarded_fd = sys.maxsize if unlimited else int(soft * FILES_GUARD)
+        """Descriptors are handed out lowest first: one this high says how many are open."""
+        self._short_of_files = False
         self._notice = notice
         self._listeners: list[tuple[socket.socket, OnConnection]] = []
         self._listening = False
@@ -97,6 +107,10 @@ class Accepting:
         self._timer = None
         if self._stopped or self._listening or self.connections >= self._limit:
             return
+        if self._short_of_files and self._lowest_free_fd() >= self._guarded_fd:
+            self._pause(RESOURCE_PAUSE_S)
+            return
+        self._short_of_files = False
         self._listening = True
         for sock, on_connection in self._listeners:
             self._loop.add_reader(sock, self._readable, sock, on_connection)
@@ -119,8 +133,8 @@ class Accepting:
             if self.connections >= self._limit:
                 self._notice(
                     "max_connections",
-                    f"A worker holds {self.connections} connections, its limit; further ones wait "
-                    "in the backlog (max_connections, or 90 % of its limit of open files).",
+                    f"A worker holds {self.connections} connections, its limit (max_connections); "
+                    "further ones wait in the backlog.",
                 )
                 self._pause()
                 return
@@ -142,8 +156,29 @@ class Accepting:
                 )
                 self._pause(RESOURCE_PAUSE_S)
                 return
+            fd = connection.fileno()
             connection.setblocking(False)
             on_connection(connection, address)
+            if fd >= self._guarded_fd:
+                self._guard_files(fd)
+                return
+
+    def _guard_files(self, fd: int) -> None:
+        self._short_of_files = True
+        self._notice(
+            "files",
+            f"A worker has {fd} open files, 90 % of its limit (RLIMIT_NOFILE); it accepts no "
+            "further connections until some are closed.",
+        )
+        self._pause(RESOURCE_PAUSE_S)
+
+    def _lowest_free_fd(self) -> int:
+        try:
+            fd = os.dup(self._listeners[0][0].fileno())
+        except OSError:
+            return sys.maxsize
+        os.close(fd)
+        return fd
 
     def _may_accept_now(self) -> bool:
         if may_accept(self.connections, self._siblings()):

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tornado.websocket import WebSocketHandler
+
 from tornado_multi.worker import tornado_private as private
 from tornado_multi.worker.connections import ConnectionState
 
@@ -90,11 +92,9 @@ class Drain:
     @staticmethod
     def _close_websocket(record: ConnectionRecord) -> None:
         handler = private.handler_of(record.delegate)
-        close = getattr(handler, "close", None)
-        if close is None:
-            record.stream.close()
-        else:
-            close(GOING_AWAY, "the server is going away")
+        if isinstance(handler, WebSocketHandler):
+            handler.close(GOING_AWAY, "the server is going away")
+        # Another protocol has no word for it that we know: it has until the deadline.
 
     async def _pause(self) -> None:
         # Looks again at a pace, not at each event: a drain is short, and each request's end would

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
-import sys
 import traceback
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn
@@ -33,8 +31,6 @@ from tornado_multi.worker.server import DrainingHTTPServer
 if TYPE_CHECKING:
     from tornado_multi.process.assignment import Assignment
 
-NOFILE_GUARD = 0.9
-"""Share of RLIMIT_NOFILE that connections may take: the app needs files and clients too."""
 AUTORELOAD_NOTICE = (
     "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
     "a worker it would re-execute the inherited command line."
@@ -80,7 +76,11 @@ class Worker:
         self._drain_timeout_s = assignment.settings.workers.drain_timeout_s
         self._drain: Drain | None = None
         self._accepting = Accepting(
-            loop, assignment.scoreboard, self._row, self._connection_limit(), self._notice
+            loop,
+            assignment.scoreboard,
+            self._row,
+            assignment.settings.listen.max_connections,
+            self._notice,
         )
         self._connections = Connections(self._row, Routes(self._tell_route), loop.time)
         self._beat = Beat(loop, self._row, self._at_beat)
@@ -152,12 +152,6 @@ class Worker:
         self._channel.set_blocking(True)
         with contextlib.suppress(ChannelClosed):
             self._channel.send(msg.BootFailed(reason, detail))
-
-    def _connection_limit(self) -> int:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        guard = int(soft * NOFILE_GUARD) if soft != resource.RLIM_INFINITY else sys.maxsize
-        asked = self._assignment.settings.listen.max_connections
-        return guard if asked is None else min(asked, guard)
 
     # --- leaving ----------------------------------------------------------------------------------
 
