@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 from tornado_multi.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
 if TYPE_CHECKING:
+    from tornado_multi.process.draining import draining
     from tornado_multi.process.identity import fork_id
 
-__all__ = ["__version__", "fork_id"]
+__all__ = ["__version__", "draining", "fork_id"]
 
-_HOMES = {"fork_id": "tornado_multi.process.identity"}
+_HOMES = {
+    "draining": "tornado_multi.process.draining",
+    "fork_id": "tornado_multi.process.identity",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -71,6 +71,7 @@ def test_status_has_its_keys_with_true_figures(cluster: StartCluster) -> None:
     for _ in range(7):
         with_keep_alive.request("GET", "/")
         with_keep_alive.getresponse().read()
+    eventually(lambda: made.worker(0)["pss_bytes"])
     status = made.status()
     row = status["workers"][0]
 

@@ -140,9 +140,16 @@ class Drained:
 
     duration_s: float
     finished: int
+    """Requests that ended while it drained."""
     closed_idle: int
+    """Keep-alive connections on which no further request came."""
+    closed_websockets: int
+    ended_streams: int
+    """Event streams that did not end by themselves and were given their last chunk."""
     cut: int
+    """Connections that the deadline cut."""
     cut_handlers: tuple[str, ...] = ()
+    """Routes that were cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +243,10 @@ def decode(data: bytes) -> Message:
         text = f"unknown message type {name!r}"
         raise RemoteProtocolError(text)
     try:
-        message: Message = kind(**record)
+        return _restore_tuples(kind(**record))
     except TypeError as error:
         text = f"wrong fields for {name}: {sorted(record)}"
         raise RemoteProtocolError(text) from error
-    return _restore_tuples(message)
 
 
 def _restore_tuples(message: Message) -> Message:

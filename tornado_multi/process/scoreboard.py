@@ -104,6 +104,10 @@ class Scoreboard:
 
         Raises: ScoreboardError: another layout.
         """
+        size_bytes = os.fstat(fd).st_size
+        if size_bytes != SIZE_BYTES:
+            text = f"scoreboard of {size_bytes} bytes, expected {SIZE_BYTES}: another layout"
+            raise ScoreboardError(text)
         board = cls(fd)
         if board.words[_MAGIC_WORD] != MAGIC or board.words[_LAYOUT_WORD] != LAYOUT_VERSION:
             text = f"scoreboard layout {board.words[_LAYOUT_WORD]}, expected {LAYOUT_VERSION}"

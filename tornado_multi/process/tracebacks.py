@@ -21,12 +21,14 @@ def app_traceback(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Say an error in one line, as the last line of its traceback does; sys.exit as such."""
+    """Say an error in one line, as its traceback does after the frames; sys.exit as such."""
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r})"
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
-    return traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}, line {error.lineno})" if error.filename else ""
+        return f"{type(error).__name__}: {error.msg}{where}"
+    # What follows are notes; a message of several lines is in the traceback whole.
+    return traceback.format_exception_only(error)[0].strip().splitlines()[0]
 
 
 def _is_ours(filename: str) -> bool:

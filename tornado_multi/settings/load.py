@@ -13,6 +13,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -64,10 +65,12 @@ class FileSettings:
 # --- mirroring ------------------------------------------------------------------------------------
 
 
-def _validator(declared: Option) -> Callable[[Any, Any], None]:
+def _validator(declared: Option, default: object) -> Callable[[Any, Any], None]:
     def validate(_type: Any, value: Any) -> None:
         if value is None:
             return
+        if value == () and default != ():
+            raise ValueError("must have at least one value")
         for item in value if isinstance(value, tuple) else (value,):
             if declared.check is not None:
                 declared.check(item)
@@ -80,6 +83,11 @@ def _validator(declared: Option) -> Callable[[Any, Any], None]:
                     raise ValueError("must be a finite number")
 
     return validate
+
+
+def _whole_number(_type: Any, tokens: Sequence[Token]) -> int:
+    # cyclopts itself rounds: 1.5 would become 2.
+    return int(tokens[0].value)
 
 
 def range_text(low: float | None, high: float | None) -> str:
@@ -99,7 +107,8 @@ def mirror(group: type[Any], *, table: str | None = None) -> Any:
     for item, declared in options_of(group):
         parameter = Parameter(
             help=declared.help,
-            validator=_validator(declared),
+            validator=_validator(declared, item.default),
+            converter=_whole_number if hints[item.name] in {int, int | None} else None,
             group=panel,
             negative=None if hints[item.name] is bool else "",  # no --empty-bind
         )
@@ -218,9 +227,10 @@ def control_keys() -> set[str]:
 
 def build_settings(app: str, groups: dict[str, object]) -> Settings:
     """Assemble the settings from the parsed groups, by their names in ``GROUPS``."""
-    if ":" not in app:
+    module, _, attribute = app.partition(":")
+    if not (module and attribute):
         raise UsageError(
-            f"APP must be module:attr, for example {app or 'shop'}:make_app, not {app!r}."
+            f"APP must be module:attr, for example {module or 'shop'}:make_app, not {app!r}."
         )
     return Settings(app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS})
 
@@ -264,6 +274,6 @@ def _wanted(target: Any, hint: Any) -> str:
     for kind in (hint, target):
         if get_origin(kind) is Literal:
             return " or ".join(str(value) for value in get_args(kind))
-    kinds = get_args(target) if get_origin(target) is Union else (target,)
+    kinds = get_args(target) if get_origin(target) in {Union, UnionType} else (target,)
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     return next((words[kind] for kind in kinds if kind in words), str(target))

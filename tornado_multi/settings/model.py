@@ -101,6 +101,20 @@ class WorkerSettings:
         at_least=0,
         at_most=86400,
     )
+    drain_streams_s: float = option(
+        5.0,
+        "Seconds that an event stream has to end by itself (tornado_multi.draining, on_drain) "
+        "before it is given its last chunk.",
+        at_least=0,
+        at_most=86400,
+    )
+    drain_websocket_code: int = option(
+        1001,
+        "Close code that websockets get from a worker which leaves: 1001 (going away) or 1012 "
+        "(service restart).",
+        at_least=1000,
+        at_most=4999,
+    )
     drain_idle_s: float = option(
         1.0,
         "Seconds that a worker which leaves keeps idle keep-alive connections open, so that a "

@@ -9,6 +9,7 @@ Rule 4: events about a process that is gone are ignored: messages and deaths may
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from typing import TYPE_CHECKING
 
@@ -270,19 +271,17 @@ def _worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect
     worker = state.workers.get(event.row)
     if worker is None:
         return
-    text = (
-        f"Drained in {event.duration_s:.2f} s: {event.finished} finished, "
-        f"{event.closed_idle} idle closed, {event.cut} cut"
-    )
-    text += f" ({', '.join(event.cut_handlers)})." if event.cut_handlers else "."
-    extra = {
-        "duration_s": event.duration_s,
-        "finished": event.finished,
-        "closed_idle": event.closed_idle,
-        "cut": event.cut,
-        "cut_handlers": list(event.cut_handlers),
-    }
-    yield ev.Say("warning" if event.cut else "info", _worker(worker), text, extra)
+    report = event.report
+    parts = [f"{report.finished} finished", f"{report.closed_idle} idle closed"]
+    if report.closed_websockets:
+        parts.append(f"{report.closed_websockets} websockets closed")
+    if report.ended_streams:
+        parts.append(f"{report.ended_streams} event streams ended")
+    parts.append(f"{report.cut} cut")
+    text = f"Drained in {report.duration_s:.2f} s: {', '.join(parts)}"
+    text += f" ({', '.join(report.cut_handlers)})." if report.cut_handlers else "."
+    extra = {"drain": dataclasses.asdict(report)}
+    yield ev.Say("warning" if report.cut else "info", _worker(worker), text, extra)
 
 
 def _worker_ended(

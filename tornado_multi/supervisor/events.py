@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from tornado_multi.process.linux import ProcessEnd
+    from tornado_multi.process.messages import Drained
 
 # --- events ---------------------------------------------------------------------------------------
 
@@ -84,11 +85,7 @@ class WorkerDrained:
     """A worker's drain report."""
 
     row: int
-    duration_s: float
-    finished: int
-    closed_idle: int
-    cut: int
-    cut_handlers: tuple[str, ...]
+    report: Drained
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,16 +226,7 @@ class Supervisor:
             case msg.Draining():
                 self._post(ev.WorkerDraining(row))
             case msg.Drained():
-                self._post(
-                    ev.WorkerDrained(
-                        row,
-                        message.duration_s,
-                        message.finished,
-                        message.closed_idle,
-                        message.cut,
-                        message.cut_handlers,
-                    )
-                )
+                self._post(ev.WorkerDrained(row, message))
             case msg.Notice(key, text):
                 self._notice(key, text)
             case _:

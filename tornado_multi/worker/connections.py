@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPMessageDelegate
     from tornado.iostream import BaseIOStream
 
+    from tornado_multi.worker.lingering import Lingering
+
 
 class ConnectionState(StrEnum):
     """What a connection is doing."""
@@ -62,6 +64,10 @@ class ConnectionRecord:
         ):
             return ConnectionState.STREAMING
         return self._state
+
+    def is_being_read(self) -> bool:
+        """Tell whether the request's body has not been read to its end."""
+        return self._state is ConnectionState.READING
 
     def enter(self, state: ConnectionState, now_s: float) -> None:
         """Change the state."""
@@ -112,12 +118,15 @@ class Routes:
 class Connections:
     """The records of all connections, and what is counted of them."""
 
-    def __init__(self, row: sb.Row, routes: Routes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, row: sb.Row, routes: Routes, lingering: Lingering, clock: Callable[[], float]
+    ) -> None:
         self.records: dict[BaseIOStream, ConnectionRecord] = {}
         """stream -> record, one entry per open connection, upgraded ones included."""
         self.draining = False
         self.finished_while_draining = 0
         """Requests that ended since the drain began."""
+        self.lingering = lingering
         self._row = row
         self._routes = routes
         self._clock = clock
@@ -126,11 +135,22 @@ class Connections:
         """Begin a record."""
         self.records[stream] = ConnectionRecord(stream, self._clock())
 
-    def closed(self, stream: BaseIOStream) -> None:
-        """End a record, and with it the request that may have been in progress."""
+    def closed(self, stream: BaseIOStream) -> bool:
+        """End a record, and with it the request that may have been in progress.
+
+        Returns: whether the client may still be sending, so that the close should linger.
+        """
         record = self.records.pop(stream, None)
-        if record is not None:
-            self._end_request(record)
+        if record is None:
+            return False
+        self._end_request(record)
+        return (
+            self.draining or record.is_being_read() or private.has_unread_input(stream)
+        ) and record.state is not ConnectionState.UPGRADED
+
+    def are_open(self) -> bool:
+        """Tell whether any connection is left, lingering ones included."""
+        return bool(self.records) or len(self.lingering) > 0
 
     def became_idle(self, record: ConnectionRecord, request: HTTP1Connection) -> None:
         """The last request is answered, *request* is what reads the next one."""

@@ -1,35 +1,45 @@
-"""The drain: finish what is in hand, then leave. Runs in: worker, on its loop."""
+"""The drain: finish what is in hand, then leave. Runs in: worker, on its loop.
+
+What each kind of connection gets:
+  idle        stays for idle_s, so that a request on its way is answered; then it is closed
+  request     is finished; its response says ``Connection: close``
+  websocket   close code 1001 (or its handler's own ``on_drain``), spread over a short time
+  stream      is told by ``draining()`` and ``on_drain``; an event stream that doesn't listen is
+              finished properly, with its last chunk, after streams_s
+At the deadline the rest is cut, and named.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import inspect
+import logging
+import random
+from typing import TYPE_CHECKING, Any
 
 from tornado.websocket import WebSocketHandler
 
+from tornado_multi.process.draining import say_drain_began
+from tornado_multi.process.messages import Drained
 from tornado_multi.worker import tornado_private as private
 from tornado_multi.worker.connections import ConnectionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tornado.iostream import BaseIOStream
+
+    from tornado_multi.settings.model import WorkerSettings
     from tornado_multi.worker.connections import ConnectionRecord, Connections
 
-GOING_AWAY = 1001
-"""Websocket close code: RFC 6455, section 7.4.1."""
 LOOK_AGAIN_S = 0.02
+WEBSOCKET_SPREAD_S = 0.2
+"""Over this time websockets are told, so that their clients don't all come back at once ..."""
+WEBSOCKET_EACH_S = 0.005
+"""... and longer when there are many: this much for each, up to half the drain timeout."""
+REASON = "the server is going away"
 
-
-@dataclass(slots=True)
-class DrainReport:
-    """What became of the connections that were open when the drain began."""
-
-    duration_s: float
-    finished: int
-    closed_idle: int
-    cut: int
-    cut_handlers: tuple[str, ...]
+log = logging.getLogger(__name__)
 
 
 class Drain:
@@ -40,61 +50,142 @@ class Drain:
         connections: Connections,
         clock: Callable[[], float],
         timeout_s: float,
-        idle_s: float,
+        settings: WorkerSettings,
     ) -> None:
         self._connections = connections
         self._clock = clock
         self._begun_s = clock()
+        self._timeout_s = timeout_s
         self._deadline_s = self._begun_s + timeout_s
-        self._idle_s = idle_s
-        self._closed_idle = 0
+        self._settings = settings
         self._hurried = asyncio.Event()
+        self._websockets_due_s: dict[BaseIOStream, float] = {}
+        self._ended_streams: set[BaseIOStream] = set()
+        self._hooks: set[asyncio.Future[Any]] = set()
+        self._closed_idle = 0
+        self._closed_websockets = 0
 
     def hurry(self, timeout_s: float) -> None:
         """Leave within *timeout_s* from now, if that is sooner."""
         self._deadline_s = min(self._deadline_s, self._clock() + timeout_s)
         self._hurried.set()
 
-    async def run(self) -> DrainReport:
+    async def run(self) -> Drained:
         """Drain, and report. Ends when no connection is left or the deadline passes."""
         records = self._connections.records
         self._connections.begin_drain()
-        told: set[object] = set()
-        while records and self._clock() < self._deadline_s:
-            now_s = self._clock()
+        say_drain_began()
+        self._spread_websockets()
+        for record in list(records.values()):
+            if record.handler_name is not None:
+                self._call_hook(private.handler_of(record.delegate))
+        while self._connections.are_open() and self._clock() < self._deadline_s:
             for record in list(records.values()):
-                if record.state is ConnectionState.UPGRADED and record.stream not in told:
-                    told.add(record.stream)
-                    self._close_websocket(record)
-                elif record.state is ConnectionState.IDLE:
-                    self._close_if_idle(record, now_s)
+                self._look_at(record)
             await self._pause()
-        cut = list(records.values())
-        handlers = sorted({_name(record) for record in cut})
-        for record in cut:
-            record.stream.close()
-        return DrainReport(
-            duration_s=self._clock() - self._begun_s,
-            finished=self._connections.finished_while_draining,
-            closed_idle=self._closed_idle,
-            cut=len(cut),
-            cut_handlers=tuple(handlers),
-        )
+        return self._cut_the_rest()
+
+    def _look_at(self, record: ConnectionRecord) -> None:
+        now_s = self._clock()
+        match record.state:
+            case ConnectionState.IDLE:
+                self._close_if_idle(record, now_s)
+            case ConnectionState.UPGRADED:
+                self._close_websocket(record, now_s)
+            case ConnectionState.STREAMING:
+                if now_s - self._begun_s >= self._settings.drain_streams_s:
+                    self._end_stream(record)
+            case _:
+                return  # it finishes by itself
 
     def _close_if_idle(self, record: ConnectionRecord, now_s: float) -> None:
         if private.has_unread_input(record.stream):
             return  # a request has begun to arrive
         idle_since_s = max(record.since_s, self._begun_s)
-        if now_s - idle_since_s >= self._idle_s:
+        if now_s - idle_since_s >= self._settings.drain_idle_s:
             self._closed_idle += 1
             record.stream.close()
 
-    @staticmethod
-    def _close_websocket(record: ConnectionRecord) -> None:
+    # --- websockets -------------------------------------------------------------------------------
+
+    def _spread_websockets(self) -> None:
+        open_now = [
+            record.stream
+            for record in self._connections.records.values()
+            if record.state is ConnectionState.UPGRADED
+        ]
+        spread_s = max(WEBSOCKET_SPREAD_S, WEBSOCKET_EACH_S * len(open_now))
+        spread_s = min(spread_s, self._timeout_s / 2)
+        for stream in open_now:
+            self._websockets_due_s[stream] = self._begun_s + random.uniform(0, spread_s)  # noqa: S311
+
+    def _close_websocket(self, record: ConnectionRecord, now_s: float) -> None:
+        # One that was opened by a request in progress when the drain began is due at once.
+        due_s = self._websockets_due_s.setdefault(record.stream, now_s)
+        if now_s < due_s:
+            return
+        self._websockets_due_s[record.stream] = float("inf")
         handler = private.handler_of(record.delegate)
-        if isinstance(handler, WebSocketHandler):
-            handler.close(GOING_AWAY, "the server is going away")
-        # Another protocol has no word for it that we know: it has until the deadline.
+        if not isinstance(handler, WebSocketHandler):
+            return  # another protocol, for which we know no word: it has until the deadline
+        self._closed_websockets += 1
+        if not self._call_hook(handler):
+            handler.close(self._settings.drain_websocket_code, REASON)
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    def _end_stream(self, record: ConnectionRecord) -> None:
+        """Finish an event stream whose handler doesn't listen, so that its client sees an end.
+
+        Only those: another response without a length may be a download that is not done yet, and
+        a proper end would make a part of it look whole.
+        """
+        handler = private.handler_of(record.delegate)
+        if record.stream in self._ended_streams or not private.is_event_stream(handler):
+            return
+        self._ended_streams.add(record.stream)
+        try:
+            handler.finish()
+        except Exception:
+            log.exception("An event stream could not be finished at the drain.")
+
+    def _call_hook(self, handler: object) -> bool:
+        """Call the handler's ``on_drain``, if it has one. Returns whether it has."""
+        hook = getattr(handler, "on_drain", None)
+        if hook is None:
+            return False
+        try:
+            result = hook()
+            if inspect.isawaitable(result):
+                task = asyncio.ensure_future(result)
+                self._hooks.add(task)
+                task.add_done_callback(self._hook_ended)
+        except Exception:
+            log.exception("on_drain of %s failed.", type(handler).__qualname__)
+        return True
+
+    def _hook_ended(self, task: asyncio.Future[Any]) -> None:
+        self._hooks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("An on_drain failed.", exc_info=error)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _cut_the_rest(self) -> Drained:
+        cut = list(self._connections.records.values())
+        names = sorted({_name(record) for record in cut})
+        for record in cut:
+            record.stream.close()
+        self._connections.lingering.end_all()
+        return Drained(
+            duration_s=self._clock() - self._begun_s,
+            finished=self._connections.finished_while_draining,
+            closed_idle=self._closed_idle,
+            closed_websockets=self._closed_websockets,
+            ended_streams=len(self._ended_streams),
+            cut=len(cut),
+            cut_handlers=tuple(names),
+        )
 
     async def _pause(self) -> None:
         # Looks again at a pace, not at each event: a drain is short, and each request's end would
@@ -110,5 +201,5 @@ class Drain:
 def _name(record: ConnectionRecord) -> str:
     if record.state is ConnectionState.UPGRADED:
         handler = private.handler_of(record.delegate)
-        return f"websocket {type(handler).__qualname__}"
+        return f"websocket {type(handler).__module__}.{type(handler).__qualname__}"
     return record.handler_name or "(idle)"

@@ -26,6 +26,7 @@ from tornado_multi.worker.beat import Beat
 from tornado_multi.worker.connections import Connections, Routes
 from tornado_multi.worker.drain import Drain
 from tornado_multi.worker.end import cancel_tasks, leave
+from tornado_multi.worker.lingering import Lingering
 from tornado_multi.worker.server import DrainingHTTPServer
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class Worker:
             assignment.settings.listen.max_connections,
             self._notice,
         )
-        self._connections = Connections(self._row, Routes(self._tell_route), loop.time)
+        self._connections = Connections(
+            self._row, Routes(self._tell_route), Lingering(loop), loop.time
+        )
         self._beat = Beat(loop, self._row, self._at_beat)
         self._title("starting")
 
@@ -169,18 +172,13 @@ class Worker:
         self._row.store(sb.STATE, sb.RowState.DRAINING)
         self._title("draining")
         self._send(msg.Draining())
-        idle_s = self._assignment.settings.workers.drain_idle_s
-        self._drain = Drain(self._connections, self._loop.time, self._drain_timeout_s, idle_s)
-        report = await self._drain.run()
-        self._send(
-            msg.Drained(
-                report.duration_s,
-                report.finished,
-                report.closed_idle,
-                report.cut,
-                report.cut_handlers,
-            )
+        self._drain = Drain(
+            self._connections,
+            self._loop.time,
+            self._drain_timeout_s,
+            self._assignment.settings.workers,
         )
+        self._send(await self._drain.run())
 
     # --- the channel ------------------------------------------------------------------------------
 

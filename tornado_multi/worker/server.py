@@ -13,6 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
 
 from tornado_multi.worker import tornado_private as private
+from tornado_multi.worker.lingering import peer_has_finished
 
 if TYPE_CHECKING:
     import socket
@@ -95,9 +96,12 @@ class DrainingHTTPServer(HTTPServer):
 
     def _close_fd(self, stream: IOStream, close_fd: Callable[[], None]) -> None:
         del stream.close_fd  # the partial holds the stream: leave no cycle behind
-        close_fd()
-        self.connections.closed(stream)
-        self.accepting.closed()
+        if self.connections.closed(stream) and not peer_has_finished(stream.socket):
+            sock = private.take_socket(stream)
+            self.connections.lingering.take(sock, self.accepting.closed)
+        else:
+            close_fd()
+            self.accepting.closed()
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Tornado asks for a delegate when a connection becomes idle, also before the first request."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPMessageDelegate
-    from tornado.iostream import BaseIOStream
+    from tornado.iostream import BaseIOStream, IOStream
     from tornado.tcpserver import TCPServer
 
 _LONGEST_DELEGATE_CHAIN = 4  # ours, the proxy headers' adapter, the router's, the handler's
@@ -40,6 +40,20 @@ def has_unread_input(stream: BaseIOStream) -> bool:
 def is_detached(request: HTTP1Connection) -> bool:
     """Tell whether a handler took the stream away: a websocket."""
     return request.stream is None
+
+
+def take_socket(stream: IOStream) -> socket.socket:
+    """Take a closing stream's socket away from it, in place of closing it."""
+    sock = stream.socket
+    stream.socket = None  # type: ignore[assignment]  # as close_fd leaves it
+    return sock
+
+
+def is_event_stream(handler: Any) -> bool:
+    """Tell whether a handler's response is a stream of server-sent events, which never ends."""
+    headers = getattr(handler, "_headers", None)
+    kind = headers.get("Content-Type", "") if headers is not None else ""
+    return str(kind).lower().startswith("text/event-stream")
 
 
 def response_has_begun(request: HTTP1Connection) -> bool:
