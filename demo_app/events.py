@@ -35,16 +35,20 @@ class EventsHandler(DemoHandler):
     """GET /events?interval_ms=1000&count=10."""
 
     def initialize(self) -> None:
-        """Note that the client is there."""
-        self.client_left = asyncio.Event()
+        """Begin with a client that is there and a worker that stays."""
+        self.over = asyncio.Event()
 
     def on_connection_close(self) -> None:
         """Wake the stream, which then ends."""
         super().on_connection_close()
-        self.client_left.set()
+        self.over.set()
+
+    def on_drain(self) -> None:
+        """End the stream properly when the worker leaves; the browser connects again by itself."""
+        self.over.set()
 
     async def get(self) -> None:
-        """Stream ticks until *count* were sent, or the client has left.
+        """Stream ticks until *count* were sent, the client has left or the worker leaves.
 
         The first tick comes at once. Its data is JSON:
         ``{"number": int, "pid": int, "fork_id": int | null}``.
@@ -62,7 +66,7 @@ class EventsHandler(DemoHandler):
         self.set_header("X-Accel-Buffering", "no")  # nginx passes each event on at once
         numbers = itertools.count(1) if count == ENDLESS else range(1, count + 1)
         for number in numbers:
-            if number > 1 and await self._client_leaves_within(interval_ms / 1000):
+            if number > 1 and await self._is_over_within(interval_ms / 1000):
                 return
             self.write(render_event(number, json_encode({"number": number, **identity()})))
             try:
@@ -70,11 +74,11 @@ class EventsHandler(DemoHandler):
             except StreamClosedError:
                 return
 
-    async def _client_leaves_within(self, wait_s: float) -> bool:
-        """Wait for *wait_s*, or shorter if the client leaves; tell whether it did."""
+    async def _is_over_within(self, wait_s: float) -> bool:
+        """Wait for *wait_s*, or shorter if the stream is to end; tell whether it is."""
         try:
             async with asyncio.timeout(wait_s):
-                await self.client_left.wait()
+                await self.over.wait()
         except TimeoutError:
             return False
         return True
