@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.cluster import REPOSITORY, can_bind
+from support.cluster import can_bind
+from support.commands import run_command
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from conftest import StartCluster
-    from support.cluster import Cluster
 
 pytestmark = pytest.mark.process
-
-
-def run_command(made: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tornado_multi", *arguments, "--control", str(made.control)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_term_finishes_the_request_in_progress(cluster: StartCluster) -> None:
@@ -147,10 +134,8 @@ def test_the_status_command_prints_a_table_and_json(cluster: StartCluster) -> No
 
 
 def test_signals_with_a_meaning_to_come_do_not_end_the_service(cluster: StartCluster) -> None:
-    """HUP, USR1, USR2, TTIN and TTOU leave the supervisor alive."""
+    """USR1 and USR2 leave the supervisor alive."""
     made = cluster(workers=1)
-    for number in (
-        signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
-    ):  # fmt: skip
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
         made.signal(number)
     assert made.get("/")

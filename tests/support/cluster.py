@@ -36,7 +36,7 @@ class Cluster:
         directory: Path,
         app: str = "hello:make_app",
         *,
-        workers: int = 2,
+        workers: int | None = 2,
         options: Sequence[str] = (),
         bind: Sequence[str] = ("127.0.0.1:0",),
         chdir: Path = VICTIMS,
@@ -55,7 +55,9 @@ class Cluster:
         self._log_path = directory / "log"
         self._output_path = directory / "output"
         command = [sys.executable, *python_flags, "-m", "tornado_multi", "serve", app]
-        command += ["--workers", str(workers), "--control", str(self.control)]
+        command += ["--control", str(self.control)]
+        if workers is not None:
+            command += ["--workers", str(workers)]
         command += ["--chdir", str(chdir)]
         for address in bind:
             command += ["--bind", address]

@@ -16,13 +16,11 @@ from tornado_multi.settings.load import (
     sources,
     unmirror,
 )
-from tornado_multi.settings.model import GROUPS, TABLES, ControlSettings
+from tornado_multi.settings.model import GROUPS, TABLES, ControlSettings, Settings
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tornado_multi.settings.model import Settings
 
 AppArguments = tuple[str, ...] | None
 AppSpec = Annotated[
@@ -32,6 +30,12 @@ AppSpec = Annotated[
         "one, or of any HTTPServerConnectionDelegate or request callback."
     ),
 ]
+WaitDrain = Annotated[
+    bool, Parameter(help="Wait until the old workers have drained, not only for the commit.")
+]
+Count = Annotated[int, Parameter(help="Number of workers.")]
+ForkId = Annotated[int, Parameter(help="The worker's fork_id.")]
+OptionalForkId = Annotated[int | None, Parameter(help="The worker's fork_id; default: all.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for machines.")]
 
 
@@ -41,6 +45,12 @@ def run_command(arguments: list[str]) -> int:
     Raises: UsageError: the input can't be understood.
     """
     own, app_arguments = split_app_arguments(arguments)
+
+    def serve(settings: Settings) -> int:
+        from tornado_multi.cli.serve import serve as run_serve
+
+        return run_serve(settings, app_arguments, lambda: read_settings(own))
+
     app = App(
         name="tornado-multi",
         version=VERSION,
@@ -51,8 +61,12 @@ def run_command(arguments: list[str]) -> int:
         result_action="return_value",
     )
     known: dict[str, tuple[Callable[..., Any], set[str] | None]] = {
-        "serve": (_serve_command(app_arguments), None),
+        "serve": (_serve_command(serve), None),
         "status": (_status, control_keys()),
+        "reload": (_reload, control_keys()),
+        "scale": (_scale, control_keys()),
+        "restart": (_restart, control_keys()),
+        "stacks": (_stacks, control_keys()),
         "stop": (_stop, control_keys()),
     }
     asked = next((word for word in own if not word.startswith("-")), None)
@@ -76,12 +90,21 @@ def split_app_arguments(arguments: list[str]) -> tuple[list[str], AppArguments]:
     return arguments[:at], tuple(arguments[at + 1 :])
 
 
-def _serve_command(app_arguments: AppArguments) -> Callable[..., int]:
-    def serve(app: str, **groups: Any) -> int:
-        from tornado_multi.cli.serve import serve as run_serve
+def read_settings(arguments: list[str]) -> Settings:
+    """Read the settings of ``serve`` anew: the same command line, the file as it is now.
 
-        settings: Settings = build_settings(app, groups)
-        return run_serve(settings, app_arguments)
+    Raises: UsageError: they can't be read any more.
+    """
+    app = App(result_action="return_value")
+    app.command(_serve_command(lambda settings: settings), name="serve", config=sources(arguments))
+    settings = run(app, arguments)
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def _serve_command(act: Callable[[Settings], Any]) -> Callable[..., Any]:
+    def serve(app: str, **groups: Any) -> Any:
+        return act(build_settings(app, groups))
 
     return with_groups(
         serve,
@@ -101,7 +124,9 @@ def with_groups(
 
     signature = inspect.signature(function)
     parameters = [
-        item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD
+        item.replace(annotation=function.__annotations__[item.name])
+        for item in signature.parameters.values()
+        if item.kind is not item.VAR_KEYWORD
     ]
     annotations: dict[str, Any] = {
         name: hint for name, hint in function.__annotations__.items() if name != "groups"
@@ -140,10 +165,45 @@ def _stop(*, json: Json = False, **groups: Any) -> int:
     return stop(unmirror(ControlSettings, groups.get("control")), as_json=json)
 
 
+def _reload(*, json: Json = False, wait_drain: WaitDrain = True, **groups: Any) -> int:
+    from tornado_multi.cli.running import reload
+
+    control = unmirror(ControlSettings, groups.get("control"))
+    return reload(control, as_json=json, wait_drain=wait_drain)
+
+
+def _scale(workers: Count, /, *, json: Json = False, **groups: Any) -> int:
+    from tornado_multi.cli.running import scale
+
+    return scale(unmirror(ControlSettings, groups.get("control")), workers, as_json=json)
+
+
+def _restart(fork_id: ForkId, /, *, json: Json = False, **groups: Any) -> int:
+    from tornado_multi.cli.running import restart
+
+    return restart(unmirror(ControlSettings, groups.get("control")), fork_id, as_json=json)
+
+
+def _stacks(fork_id: OptionalForkId = None, /, *, json: Json = False, **groups: Any) -> int:
+    from tornado_multi.cli.running import stacks
+
+    return stacks(unmirror(ControlSettings, groups.get("control")), fork_id, as_json=json)
+
+
 _CLIENT_GROUPS: dict[str, type[Any]] = {"control": ControlSettings, "file": FileSettings}
-_status.__annotations__["json"] = Json
-_stop.__annotations__["json"] = Json
+for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
+    _function.__annotations__["json"] = Json
+_reload.__annotations__["wait_drain"] = WaitDrain
+_scale.__annotations__["workers"] = Count
+_restart.__annotations__["fork_id"] = ForkId
+_stacks.__annotations__["fork_id"] = OptionalForkId
 with_groups(
     _status, "Show the running service: listeners, workers and their figures.", _CLIENT_GROUPS
 )
+with_groups(
+    _reload, "Load the app anew and replace every worker, or nothing at all.", _CLIENT_GROUPS
+)
+with_groups(_scale, "Change the number of workers.", _CLIENT_GROUPS)
+with_groups(_restart, "Replace one worker by a fresh one of the same generation.", _CLIENT_GROUPS)
+with_groups(_stacks, "Show what threads and tasks of the workers are doing.", _CLIENT_GROUPS)
 with_groups(_stop, "Stop the running service: drain every worker, then leave.", _CLIENT_GROUPS)

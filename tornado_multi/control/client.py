@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -55,7 +56,9 @@ class Connection:
         self.sock.settimeout(timeout_s)
         buffer = b""
         try:
-            self.sock.sendall(encode_request(request))
+            # A supervisor that refuses us (too many clients) says why and closes before it reads.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.sock.sendall(encode_request(request))
             while data := self.sock.recv(65536):
                 buffer += data
                 *lines, buffer = buffer.split(b"\n")

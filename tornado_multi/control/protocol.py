@@ -65,8 +65,9 @@ def decode_request(line: bytes) -> Request:
 
 
 def encode_reply(event: str, values: dict[str, Any]) -> bytes:
-    """Return one reply line."""
-    return json.dumps({"event": event} | values, ensure_ascii=False).encode() + b"\n"
+    """Return one reply line. Bytes of a path that are no UTF-8 become question marks."""
+    text = json.dumps({"event": event} | values, ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def decode_reply(line: bytes) -> dict[str, Any]:

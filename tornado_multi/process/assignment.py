@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import socket
 
     from tornado_multi.process.channel import Channel
-    from tornado_multi.process.messages import Listener
+    from tornado_multi.process.messages import Fork, Listener
     from tornado_multi.process.scoreboard import Scoreboard
     from tornado_multi.settings.model import Settings
 
@@ -30,13 +30,24 @@ class Assignment:
     scoreboard: Scoreboard
     listeners: tuple[tuple[Listener, socket.socket], ...]
     settings: Settings
+    is_canary: bool
+    """The first of a reload: it asks itself for the health path before it says ready."""
+    directory: str
+    """The app's, as typed."""
     target: object
-    """What ``module:attr`` named: an application, a factory, a delegate or a callback."""
+    """What ``module:attr`` named: an application, a factory, a delegate or a callback. None with
+    ``--boot lazy``: the worker loads it."""
     app_arguments: tuple[str, ...] | None
 
-    def for_worker(self, row: int, fork_id: int, channel: Channel) -> Assignment:
+    def for_worker(self, command: Fork, channel: Channel) -> Assignment:
         """Return the assignment of one worker, made from what all of a generation share."""
-        return replace(self, row=row, fork_id=fork_id, channel=channel)
+        return replace(
+            self,
+            row=command.row,
+            fork_id=command.fork_id,
+            is_canary=command.is_canary,
+            channel=channel,
+        )
 
 
 WorkerMain = Callable[[Assignment], "NoReturn"]

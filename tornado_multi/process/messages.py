@@ -61,6 +61,7 @@ class Fork:
 
     row: int
     fork_id: int
+    is_canary: bool = False
 
 
 # --- zygote -> supervisor -------------------------------------------------------------------------
@@ -111,14 +112,23 @@ class Drain:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ListTasks:
+    """Say what the asyncio tasks are doing; answered by Tasks when the loop is free."""
+
+    number: int
+
+
 # --- worker -> supervisor -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The app is built and the worker accepts."""
+    """The app is built and the worker accepts.
 
-    boot_s: float
+    With it goes one fd: a memory file into which the worker writes its threads' stacks when it
+    gets the signal ``linux.STACKS_SIGNAL``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +171,14 @@ class RouteNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Tasks:
+    """The stacks of the asyncio tasks, as text."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user should know once, however many workers say it."""
 
@@ -176,11 +194,13 @@ Message = (
     | Forked
     | ForkFailed
     | Drain
+    | ListTasks
     | Ready
     | BootFailed
     | Draining
     | Drained
     | RouteNamed
+    | Tasks
     | Notice
 )
 

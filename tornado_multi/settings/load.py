@@ -38,6 +38,7 @@ from tornado_multi.settings.model import (
     option,
     options_of,
 )
+from tornado_multi.settings.paths import typed_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ ENVIRONMENT_PREFIX = "TORNADO_MULTI_"
 DEFAULT_FILE = "tornado_multi.toml"
 
 
-class UsageError(Exception):
+class UsageError(ValueError):
     """What the user asked for can't be understood; the text is one or more full sentences."""
 
 
@@ -149,7 +150,8 @@ def find_file(arguments: Sequence[str]) -> tuple[Path, bool]:
             named = arguments[index + 1]
         elif argument.startswith("--config="):
             named = argument.removeprefix("--config=")
-    return (Path(named), True) if named else (Path(DEFAULT_FILE), False)
+    # As typed: a reload finds the file of the release that a link leads to by then.
+    return Path(typed_directory(), named or DEFAULT_FILE), bool(named)
 
 
 def read_file(path: Path, *, named: bool) -> dict[str, Any]:

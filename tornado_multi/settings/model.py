@@ -49,6 +49,19 @@ def _check_workers(text: str) -> None:
         raise ValueError(message)
 
 
+def _check_surge(text: str) -> None:
+    digits = text.removesuffix("%")
+    if not (digits.isascii() and digits.isdigit()) or int(digits) < 1:
+        message = "must be a number of workers such as 2, or a share such as 25%"
+        raise ValueError(message)
+
+
+def _check_path(text: str) -> None:
+    if not text.startswith("/") or not text.isprintable() or " " in text:
+        message = "must be a path that begins with /, without spaces"
+        raise ValueError(message)
+
+
 def _check_name(text: str) -> None:
     if not text or "/" in text or text.startswith(".") or not text.isprintable():
         message = "must be a file name without slashes that doesn't begin with a dot"
@@ -89,6 +102,23 @@ class WorkerSettings:
         check=_check_workers,
     )
     loop: Literal["uvloop", "asyncio"] = option("uvloop", "Event loop of the workers.")
+    boot: Literal["preload", "lazy"] = option(
+        "preload",
+        "preload: the app is imported once and workers are forked from it. lazy: each worker "
+        "imports it for itself.",
+    )
+    max_surge: str = option(
+        "25%",
+        "Replacements that may be starting at once during a reload: a number, or a share of the "
+        "workers.",
+        check=_check_surge,
+    )
+    health_path: str | None = option(
+        None,
+        "Path that the first worker of a reload asks itself for; unless the answer is 2xx, the "
+        "reload fails.",
+        check=_check_path,
+    )
     boot_timeout_s: float = option(
         60.0,
         "Seconds that importing the app may take, and seconds from a worker's fork to ready.",
@@ -151,6 +181,10 @@ class EnvironmentSettings:
     )
     pid_file: str | None = option(
         None, "File to hold the supervisor's pid; locked while the supervisor lives."
+    )
+    reload_on_change: bool = option(
+        default=False,
+        help="For development: reload when a Python file below the app's directory changes.",
     )
     log_format: Literal["text", "json"] = option(
         "text", "Form of the supervisor's log lines on standard error."

@@ -8,6 +8,7 @@ Runs in: supervisor, main thread (parent-death signals are bound to the thread t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import Channel, ChannelClosed
-from tornado_multi.process.linux import peek_ended_child, reap_pid, reap_pidfd
+from tornado_multi.process.linux import STACKS_SIGNAL, peek_ended_child, reap_pid, reap_pidfd
 from tornado_multi.process.messages import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PRIVATE_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 PRIVATE_ENVIRONMENT_PREFIXES = ("WATCHDOG_",)
 """What a service manager says to the supervisor alone."""
+MOST_STACKS_BYTES = 1024 * 1024
 QUIET_DURING_SPAWN = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
 
 
@@ -56,6 +58,10 @@ class WorkerHandle:
     pid: int | None = None
     pidfd: int | None = None
     route_names: dict[int, str] = field(default_factory=dict)
+    stacks_fd: int | None = None
+    """Memory file into which the worker writes its threads' stacks on STACKS_SIGNAL."""
+    tasks: tuple[int, str] = (0, "")
+    """The last answer to ListTasks: its number and text."""
 
 
 class Children:
@@ -84,6 +90,7 @@ class Children:
         self._known_pids: dict[int, Callable[[], None]] = {}
         """pid -> what collects its end"""
         self.strangers_reaped = 0
+        self._stack_requests = 0
 
     # --- zygotes ----------------------------------------------------------------------------------
 
@@ -168,18 +175,18 @@ class Children:
 
     # --- workers ----------------------------------------------------------------------------------
 
-    def fork_worker(self, generation: int, row: int, fork_id: int) -> None:
+    def fork_worker(self, generation: int, command: msg.Fork) -> None:
         """Ask the zygote for a worker; it holds one end of a new channel, we the other."""
         ours, theirs = Channel.pair()
         ours.set_blocking(False)
-        worker = WorkerHandle(row, ours)
-        self.workers[row] = worker
+        worker = WorkerHandle(command.row, ours)
+        self.workers[command.row] = worker
         self._loop.add_reader(ours.fileno(), self._hear_worker, worker)
         handle = self.zygotes.get(generation)
         if handle is None or handle.channel is None:
             theirs.close()  # its end is on the way and will say so
             return
-        handle.waiting.append((msg.Fork(row, fork_id), theirs))
+        handle.waiting.append((command, theirs))
         self._send_next_fork(handle)
 
     def _send_next_fork(self, handle: ZygoteHandle) -> None:
@@ -233,18 +240,47 @@ class Children:
     def _hear_worker(self, worker: WorkerHandle) -> None:
         try:
             while worker.channel is not None and (received := worker.channel.receive()):
-                message = received.message
-                if isinstance(message, msg.RouteNamed):
-                    worker.route_names[message.route_id] = message.name
-                else:
-                    self._on_worker_message(worker.row, message)
+                match received.message:
+                    case msg.RouteNamed(route_id, name):
+                        worker.route_names[route_id] = name
+                    case msg.Tasks(number, text):
+                        worker.tasks = (number, text)
+                    case message:
+                        if isinstance(message, msg.Ready) and received.fds:
+                            worker.stacks_fd = received.fds[0]
+                        self._on_worker_message(worker.row, message)
         except ChannelClosed:
             self._drop_worker_channel(worker)
         except RemoteProtocolError as error:
             self._on_peer_fault(f"worker row={worker.row} pid={worker.pid}", str(error))
             self._drop_worker_channel(worker)  # it reads end of file and leaves
 
+    # --- stacks -----------------------------------------------------------------------------------
+
+    def ask_for_stacks(self, row: int) -> int:
+        """Have a worker write its threads' stacks and list its tasks. Returns the request's number."""
+        worker = self.workers[row]
+        self._stack_requests += 1
+        if worker.stacks_fd is not None and worker.pidfd is not None:
+            os.ftruncate(worker.stacks_fd, 0)
+            os.lseek(worker.stacks_fd, 0, os.SEEK_SET)  # the worker writes at this shared offset
+            signal.pidfd_send_signal(worker.pidfd, STACKS_SIGNAL)
+        if worker.channel is not None:
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                worker.channel.send(msg.ListTasks(self._stack_requests))
+        return self._stack_requests
+
+    def read_threads(self, row: int) -> str:
+        """Return what the worker has written of its threads by now."""
+        worker = self.workers.get(row)
+        if worker is None or worker.stacks_fd is None:
+            return ""
+        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
+
     def _drop_worker_channel(self, worker: WorkerHandle) -> None:
+        if worker.stacks_fd is not None:
+            os.close(worker.stacks_fd)
+            worker.stacks_fd = None
         if worker.channel is not None:
             self._loop.remove_reader(worker.channel.fileno())
             worker.channel.close()

@@ -1,7 +1,7 @@
 """What the supervisor decides: one event in, effects out, the clock passed in. Pure.
 
 Rule 1: ``step`` changes only the state it is given, and does no I/O.
-Rule 2: an event names what happened; ``_reconcile`` alone starts processes, by comparing desired
+Rule 2: an event names what happened; ``reconcile`` alone starts processes, by comparing desired
 with observed. So a lost chance (no zygote just now, a fork refused) heals at the next event.
 Rule 3: every deadline is set before the thing it guards begins.
 Rule 4: events about a process that is gone are ignored: messages and deaths may cross.
@@ -13,9 +13,19 @@ import dataclasses
 import signal
 from typing import TYPE_CHECKING
 
-from tornado_multi.process.exit_codes import ExitCode, died_of_signal
-from tornado_multi.process.scoreboard import MAX_ROWS
+from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.reconciling import filling_zygote, reconcile
+from tornado_multi.supervisor.reloading import (
+    ON_TRIAL,
+    became_ready,
+    concerns,
+    fail_reload,
+    imported,
+    reload_asked,
+    scale,
+    settings_read,
+)
 from tornado_multi.supervisor.state import (
     Failure,
     Limits,
@@ -27,6 +37,8 @@ from tornado_multi.supervisor.state import (
     Zygote,
     ZygoteState,
 )
+from tornado_multi.supervisor.stopping import fail, stop_asked
+from tornado_multi.supervisor.wording import worker_name, zygote_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +49,6 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_LONGEST_S = 30.0
 HEALTHY_AFTER_S = 60.0
 """A process that was ready this long starts with a clean record if it dies."""
-HURRIED_DRAIN_S = 0.0
-SAME_KEYPRESS_S = 0.5
-"""A second INT this soon is the same Ctrl-C, forwarded by a wrapper that got it too (timeout(1))."""
 OUTSIDE_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM})
 """Signals by which people, tests and the OOM killer end a process: no fault of the app's code."""
 
@@ -60,7 +69,7 @@ def initial_state(desired_workers: int, limits: Limits) -> State:
 def step(state: State, event: ev.Event, now_s: float) -> list[ev.Effect]:
     """Take in one event and return what to do, in order. *now_s* is monotonic."""
     effects = [*_take_in(state, event, now_s)]
-    effects += _reconcile(state, now_s)
+    effects += reconcile(state, now_s)
     return effects
 
 
@@ -73,7 +82,7 @@ def next_deadline_s(state: State) -> float | None:
     times += [zygote.deadline_s for zygote in state.zygotes.values()]
     if state.phase in {Phase.BOOTING, Phase.SERVING}:
         times.append(state.zygote_retry_at_s)
-        if _ready_zygote(state) is not None:
+        if filling_zygote(state) is not None:
             times += [place.retry_at_s for place in state.places.values()]
     return min((time for time in times if time is not None), default=None)
 
@@ -114,7 +123,18 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
         case ev.WorkerEnded(row, end, requests):
             yield from _worker_ended(state, row, end, requests, now_s)
         case ev.StopAsked(signal_number, hurried):
-            yield from _stop_asked(state, signal_number, hurried=hurried, now_s=now_s)
+            yield from stop_asked(state, signal_number, hurried=hurried, now_s=now_s)
+        case ev.ReloadAsked():
+            yield from reload_asked(state, now_s)
+        case ev.SettingsRead():
+            yield from settings_read(state, event, now_s)
+        case ev.SettingsRefused(reason):
+            yield from fail_reload(state, Failure(reason, ""), now_s)
+        case ev.ScaleAsked(desired_workers):
+            if state.phase in {Phase.BOOTING, Phase.SERVING}:
+                scale(state, desired_workers)
+        case ev.RestartAsked(fork_id):
+            _restart_asked(state, fork_id)
         case ev.DeadlinePassed():
             yield from _deadlines_passed(state, now_s)
 
@@ -125,6 +145,9 @@ def _zygote_refused(
     if state.zygotes.pop(generation, None) is None or state.phase is Phase.STOPPING:
         return
     text = f"The system refused to start the zygote: {reason}."
+    if concerns(state, generation):
+        yield from fail_reload(state, Failure(text, ""), now_s)
+        return
     yield from _no_zygote(state, text, now_s, code=ExitCode.REFUSED_BY_SYSTEM)
 
 
@@ -141,8 +164,9 @@ def _zygote_loaded(
     zygote.ready_s = now_s
     zygote.import_s = import_s
     state.zygote_problem = None
+    imported(state, zygote)
     if state.phase is Phase.SERVING:
-        yield ev.Say("info", _zygote(zygote), f"Imported the app in {import_s:.2f} s.")
+        yield ev.Say("info", zygote_name(zygote), f"Imported the app in {import_s:.2f} s.")
 
 
 def _zygote_load_failed(
@@ -156,7 +180,9 @@ def _zygote_load_failed(
     zygote.deadline_s = now_s + state.limits.kill_grace_s
     code = ExitCode.USAGE if event.usage else ExitCode.BOOT_FAILED
     if state.phase is Phase.BOOTING:
-        yield from _fail(state, Failure(event.reason, event.detail), code, now_s)
+        yield from fail(state, Failure(event.reason, event.detail), code, now_s)
+    elif concerns(state, event.generation):
+        yield from fail_reload(state, Failure(event.reason, event.detail), now_s)
 
 
 def _zygote_ended(
@@ -169,7 +195,12 @@ def _zygote_ended(
         if worker.pid is None:  # never announced: whatever was forked sees its channel close
             del state.workers[worker.row]
             yield ev.ForgetWorker(worker.row)
-    if state.phase is Phase.STOPPING:
+    if state.phase is Phase.STOPPING or zygote.released:
+        return
+    if not state.generation_is_wanted(generation):
+        return  # of a failed reload, or replaced by one
+    if concerns(state, generation) and (state.reload is None or state.reload.step in ON_TRIAL):
+        yield from fail_reload(state, Failure(_why_no_zygote(zygote, end), ""), now_s)
         return
     if zygote.ready_s is not None:
         healthy = now_s - zygote.ready_s >= HEALTHY_AFTER_S
@@ -177,21 +208,28 @@ def _zygote_ended(
             state.zygote_failures = 0
             state.zygote_problem = f"the zygote {end}"
             text = f"The zygote {end}; the workers serve on and another zygote is started."
-            yield ev.Say("warning", _zygote(zygote), text, {"end": str(end)})
+            yield ev.Say("warning", zygote_name(zygote), text, {"end": str(end)})
             return
-        reason = f"The zygote {zygote.kill_reason or end}."
-    elif zygote.failure is not None:
-        reason = zygote.failure
-    elif zygote.kill_reason is not None:
-        reason = f"Importing the app {zygote.kill_reason}."
-    else:
-        reason = f"The zygote {end} while it imported the app."
+    reason = _why_no_zygote(zygote, end)
+    if concerns(state, generation):
+        yield from fail_reload(state, Failure(reason, ""), now_s)
+        return
     yield from _no_zygote(state, reason, now_s, code=ExitCode.BOOT_FAILED)
+
+
+def _why_no_zygote(zygote: Zygote, end: ProcessEnd) -> str:
+    if zygote.ready_s is not None:
+        return f"The zygote {zygote.kill_reason or end}."
+    if zygote.failure is not None:
+        return zygote.failure
+    if zygote.kill_reason is not None:
+        return f"Importing the app {zygote.kill_reason}."
+    return f"The zygote {end} while it imported the app."
 
 
 def _no_zygote(state: State, reason: str, now_s: float, *, code: ExitCode) -> Iterator[ev.Effect]:
     if state.phase is Phase.BOOTING:
-        yield from _fail(state, Failure(reason, ""), code, now_s)
+        yield from fail(state, Failure(reason, ""), code, now_s)
         return
     state.zygote_failures += 1
     state.zygote_problem = reason
@@ -214,9 +252,12 @@ def _fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator
         return
     if state.phase is Phase.BOOTING:
         text = f"The system refused to fork worker {worker.fork_id}: {reason}."
-        yield from _fail(state, Failure(text, ""), ExitCode.REFUSED_BY_SYSTEM, now_s)
+        yield from fail(state, Failure(text, ""), ExitCode.REFUSED_BY_SYSTEM, now_s)
         return
-    if place := state.places.get(worker.fork_id):
+    if concerns(state, worker.generation):
+        text = f"The system refused to fork worker {worker.fork_id}: {reason}."
+        yield from fail_reload(state, Failure(text, ""), now_s)
+    elif place := state.places.get(worker.fork_id):
         yield from _back_off(place, worker, f"could not be forked: {reason}", now_s)
 
 
@@ -229,9 +270,10 @@ def _worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     worker.state = WorkerState.READY
     worker.ready_s = now_s
     worker.deadline_s = None
+    became_ready(state, worker, now_s)
     if state.phase is Phase.SERVING:
         boot_ms = (now_s - worker.started_s) * 1000
-        yield ev.Say("info", _worker(worker), f"Ready after {boot_ms:.0f} ms.")
+        yield ev.Say("info", worker_name(worker), f"Ready after {boot_ms:.0f} ms.")
     elif state.phase is Phase.BOOTING:
         ready = {item.fork_id for item in state.workers.values() if item.ready_s is not None}
         if ready.issuperset(state.places):
@@ -248,9 +290,13 @@ def _worker_boot_failed(
     worker.failure = reason
     worker.deadline_s = now_s + state.limits.kill_grace_s
     if state.phase is Phase.BOOTING:
-        yield from _fail(state, Failure(reason, detail), ExitCode.BOOT_FAILED, now_s)
-    elif state.failure is None:  # or the siblings would repeat what ends the service already
-        yield ev.Say("error", _worker(worker), f"{reason}\n{detail}".rstrip(), {"boot": False})
+        yield from fail(state, Failure(reason, detail), ExitCode.BOOT_FAILED, now_s)
+    elif concerns(state, worker.generation):
+        yield from fail_reload(state, Failure(reason, detail), now_s)
+    elif (
+        state.failure is None and not worker.leaving
+    ):  # or the siblings would repeat what ends the service already
+        yield ev.Say("error", worker_name(worker), f"{reason}\n{detail}".rstrip(), {"boot": False})
 
 
 def _worker_draining(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
@@ -263,7 +309,7 @@ def _worker_draining(state: State, row: int, now_s: float) -> Iterator[ev.Effect
         if place := state.places.get(worker.fork_id):
             place.restarts += 1
             place.last_end = "told to leave by SIGTERM"
-        yield ev.Say("info", _worker(worker), "Told to leave by SIGTERM; replacing it.")
+        yield ev.Say("info", worker_name(worker), "Told to leave by SIGTERM; replacing it.")
     worker.state = WorkerState.DRAINING
 
 
@@ -272,6 +318,8 @@ def _worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect
     if worker is None:
         return
     report = event.report
+    if state.reload is not None:
+        state.reload.cut += report.cut
     parts = [f"{report.finished} finished", f"{report.closed_idle} idle closed"]
     if report.closed_websockets:
         parts.append(f"{report.closed_websockets} websockets closed")
@@ -281,10 +329,10 @@ def _worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect
     text = f"Drained in {report.duration_s:.2f} s: {', '.join(parts)}"
     text += f" ({', '.join(report.cut_handlers)})." if report.cut_handlers else "."
     extra = {"drain": dataclasses.asdict(report)}
-    yield ev.Say("warning" if report.cut else "info", _worker(worker), text, extra)
+    yield ev.Say("warning" if report.cut else "info", worker_name(worker), text, extra)
 
 
-def _worker_ended(
+def _worker_ended(  # noqa: PLR0911 - one return for each way that an end is explained
     state: State, row: int, end: ProcessEnd, requests: int, now_s: float
 ) -> Iterator[ev.Effect]:
     worker = state.workers.pop(row, None)
@@ -293,18 +341,26 @@ def _worker_ended(
     place = state.places.get(worker.fork_id)
     if place is not None:
         place.past_requests += requests
+    else:
+        state.past_requests += requests
+    if state.reload is not None and worker.leaving and worker.ready_s is not None:
+        state.reload.drained += 1
     why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
     extra = {"end": str(end), "kill_reason": worker.kill_reason, "requests": requests}
     if worker.leaving or state.phase is Phase.STOPPING:
         if worker.kill_reason or (end.exit_code != 0 and worker.failure is None):
-            yield ev.Say("warning", _worker(worker), f"The leaving worker {why}.", extra)
+            yield ev.Say("warning", worker_name(worker), f"The leaving worker {why}.", extra)
         return
     boot_fault = worker.ready_s is None and (
         worker.kill_reason is not None or end.signal_number not in OUTSIDE_KILLS
     )
     if state.phase is Phase.BOOTING and boot_fault:
         reason = worker.failure or f"Worker {worker.fork_id} {why} before it was ready."
-        yield from _fail(state, Failure(reason, ""), ExitCode.BOOT_FAILED, now_s)
+        yield from fail(state, Failure(reason, ""), ExitCode.BOOT_FAILED, now_s)
+        return
+    if boot_fault and concerns(state, worker.generation):
+        reason = worker.failure or f"Worker {worker.fork_id} {why} before it was ready."
+        yield from fail_reload(state, Failure(reason, ""), now_s)
         return
     if place is None:
         return
@@ -319,9 +375,23 @@ def _worker_ended(
         place.failures = 0
     if from_outside or healthy_s >= HEALTHY_AFTER_S:
         place.last_end = why
-        yield ev.Say("warning", _worker(worker), f"The worker {why}; replacing it.", extra)
+        yield ev.Say("warning", worker_name(worker), f"The worker {why}; replacing it.", extra)
+        return
+    if concerns(state, worker.generation):
+        reason = f"Worker {worker.fork_id} of the new generation {why} soon after it was ready."
+        yield from fail_reload(state, Failure(reason, ""), now_s)
         return
     yield from _back_off(place, worker, why, now_s)
+
+
+def _restart_asked(state: State, fork_id: int) -> None:
+    """Have a fork_id's worker replaced; a pause after failures is over."""
+    if place := state.places.get(fork_id):
+        place.failures = 0
+        place.retry_at_s = None
+    for worker in state.workers.values():
+        if worker.fork_id == fork_id and not worker.leaving:
+            worker.outdated = True
 
 
 def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[ev.Effect]:
@@ -331,87 +401,10 @@ def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[
     place.retry_at_s = now_s + pause_s
     yield ev.Say(
         "error",
-        _worker(worker),
+        worker_name(worker),
         f"The worker {why}, {place.failures} young death(s) in a row; next try in {pause_s:g} s.",
         {"failures": place.failures, "retry_in_s": pause_s},
     )
-
-
-def _stop_asked(
-    state: State, signal_number: int | None, *, hurried: bool, now_s: float
-) -> Iterator[ev.Effect]:
-    if state.phase is Phase.FINISHED:
-        return
-    if hurried and state.hurried_at_s is None:
-        state.hurried_at_s = now_s
-    if state.phase is not Phase.STOPPING:
-        state.stop_signal = signal_number
-        state.stop_hurried = hurried
-        yield ev.Say("info", "supervisor", _stopping_text(state))
-        yield from _begin_stop(state, now_s)
-    elif hurried and not state.stop_hurried:
-        state.stop_hurried = True
-        state.stop_signal = signal_number
-        yield ev.Say("info", "supervisor", "Hurrying: requests in progress are cut.")
-        yield from _drain_all(state, now_s)
-    elif hurried and now_s - (state.hurried_at_s or 0.0) >= SAME_KEYPRESS_S:
-        state.stop_signal = signal_number
-        yield ev.Say("warning", "supervisor", "Killing what is left.")
-        yield from _kill_all(state)
-
-
-def _stopping_text(state: State) -> str:
-    by = "the stop command"
-    if state.stop_signal is not None:
-        by = signal.Signals(state.stop_signal).name
-    if state.stop_hurried:
-        return f"Stopping at once, by {by}."
-    return f"Stopping, by {by}; requests in progress have {state.limits.drain_timeout_s:g} s."
-
-
-def _fail(state: State, failure: Failure, code: ExitCode, now_s: float) -> Iterator[ev.Effect]:
-    if state.failure is None:
-        state.failure = failure
-        state.exit_code = int(code)
-        state.stop_hurried = True
-        yield from _begin_stop(state, now_s)
-
-
-def _begin_stop(state: State, now_s: float) -> Iterator[ev.Effect]:
-    state.phase = Phase.STOPPING
-    for zygote in state.zygotes.values():
-        if zygote.state is ZygoteState.READY:
-            yield ev.ReleaseZygote(zygote.generation)
-            zygote.deadline_s = now_s + state.limits.kill_grace_s
-        elif zygote.failure is None:
-            # In the middle of an import, which may take any time and ends in nothing.
-            zygote.kill_reason = "was interrupted by the stop"
-            yield ev.KillZygote(zygote.generation)
-    yield from _drain_all(state, now_s)
-
-
-def _drain_all(state: State, now_s: float) -> Iterator[ev.Effect]:
-    drain_s = HURRIED_DRAIN_S if state.stop_hurried else state.limits.drain_timeout_s
-    for worker in state.workers.values():
-        starting = worker.state is WorkerState.STARTING
-        worker.leaving = True
-        wait_s = 0.0 if starting else drain_s
-        deadline_s = now_s + wait_s + state.limits.kill_grace_s
-        if worker.kill_reason is None:
-            worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
-        yield ev.DrainWorker(worker.row, wait_s)
-
-
-def _kill_all(state: State) -> Iterator[ev.Effect]:
-    for worker in state.workers.values():
-        worker.deadline_s = None
-        if worker.kill_reason is None:
-            worker.kill_reason = "had no time left (second request to stop at once)"
-            state.stop_forced = True
-        yield ev.KillWorker(worker.row)
-    for zygote in state.zygotes.values():
-        zygote.deadline_s = None
-        yield ev.KillZygote(zygote.generation)
 
 
 def _deadlines_passed(state: State, now_s: float) -> Iterator[ev.Effect]:
@@ -445,72 +438,3 @@ def _worker_deadline_passed(state: State, worker: Worker) -> Iterator[ev.Effect]
         # The zygote itself hangs in the fork: only its end brings things forward.
         zygote.kill_reason = "hung while it forked a worker"
         yield ev.KillZygote(zygote.generation)
-
-
-# --- reconciling ----------------------------------------------------------------------------------
-
-
-def _ready_zygote(state: State) -> Zygote | None:
-    ready = [
-        zygote
-        for zygote in state.zygotes.values()
-        if zygote.state is ZygoteState.READY and zygote.kill_reason is None
-    ]
-    return max(ready, key=lambda zygote: zygote.generation, default=None)
-
-
-def _reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
-    if state.phase is Phase.STOPPING:
-        if not state.workers and not state.zygotes:
-            state.phase = Phase.FINISHED
-            if state.exit_code == 0 and state.stop_forced:
-                state.exit_code = died_of_signal(state.stop_signal or signal.SIGTERM)
-            yield ev.Finish()
-        return
-    if state.phase is Phase.FINISHED:
-        return
-    zygote = _ready_zygote(state)
-    if zygote is not None:
-        yield from _fill_places(state, zygote, now_s)
-        return
-    due = state.zygote_retry_at_s is None or state.zygote_retry_at_s <= now_s
-    if due and not state.zygotes:  # one that imports or was sent KILL is waited for
-        yield _new_zygote(state, now_s)
-
-
-def _new_zygote(state: State, now_s: float) -> ev.Effect:
-    state.generation += 1
-    state.zygote_retry_at_s = None
-    state.zygotes[state.generation] = Zygote(
-        generation=state.generation, deadline_s=now_s + state.limits.boot_timeout_s
-    )
-    return ev.StartZygote(state.generation)
-
-
-def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effect]:
-    filled = {item.fork_id for item in state.workers.values() if not item.leaving}
-    for place in state.places.values():
-        if place.fork_id in filled:
-            continue
-        if place.retry_at_s is not None and place.retry_at_s > now_s:
-            continue
-        place.retry_at_s = None
-        if len(state.workers) >= MAX_ROWS:
-            continue  # so many still leave: the next end of one brings us back here
-        row = state.free_row(MAX_ROWS)
-        state.workers[row] = Worker(
-            row=row,
-            fork_id=place.fork_id,
-            generation=zygote.generation,
-            started_s=now_s,
-            deadline_s=now_s + state.limits.boot_timeout_s,
-        )
-        yield ev.ForkWorker(zygote.generation, row, place.fork_id)
-
-
-def _worker(worker: Worker) -> str:
-    return f"worker fork_id={worker.fork_id} gen={worker.generation} pid={worker.pid}"
-
-
-def _zygote(zygote: Zygote) -> str:
-    return f"zygote gen={zygote.generation} pid={zygote.pid}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from tornado_multi.process.linux import ProcessEnd
     from tornado_multi.process.messages import Drained
+    from tornado_multi.supervisor.state import Limits
 
 # --- events ---------------------------------------------------------------------------------------
 
@@ -105,6 +106,39 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """By HUP, by the command, or by a changed file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRead:
+    """The settings as they are now, for the generation to come."""
+
+    limits: Limits
+    desired_workers: int | None
+    """None: the number in the settings has not changed; what scale asked for stays."""
+    notes: tuple[str, ...] = ()
+    """What only a restart can change, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRefused:
+    """The settings can't be read any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleAsked:
+    desired_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAsked:
+    fork_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """Some deadline of the state may have passed."""
 
@@ -124,6 +158,11 @@ Event = (
     | WorkerDrained
     | WorkerEnded
     | StopAsked
+    | ReloadAsked
+    | SettingsRead
+    | SettingsRefused
+    | ScaleAsked
+    | RestartAsked
     | DeadlinePassed
 )
 
@@ -154,6 +193,13 @@ class ForkWorker:
     generation: int
     row: int
     fork_id: int
+    is_canary: bool = False
+    """It probes itself before it says that it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """Read the settings anew, from the same sources; answered by SettingsRead or -Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +242,7 @@ class Finish:
 
 Effect = (
     StartZygote
+    | ReadSettings
     | ReleaseZygote
     | KillZygote
     | ForkWorker

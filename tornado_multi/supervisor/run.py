@@ -6,6 +6,8 @@ Runs in: supervisor, main thread, on asyncio.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import os
 import platform
 import resource
@@ -21,17 +23,26 @@ from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.linux import become_child_subreaper
-from tornado_multi.settings.model import Settings, to_plain
+from tornado_multi.settings.compare import take_over
+from tornado_multi.settings.model import MAX_WORKERS, Settings, to_plain
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
-from tornado_multi.supervisor.state import Limits
-from tornado_multi.supervisor.status import Identity, build_status
+from tornado_multi.supervisor.state import Limits, Phase, ReloadStep
+from tornado_multi.supervisor.status import (
+    Identity,
+    build_status,
+    committed_report,
+    reload_progress,
+    settling,
+    unsettled_problem,
+)
+from tornado_multi.supervisor.watching import watch
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tornado_multi.control.protocol import Request
     from tornado_multi.process.linux import ProcessEnd
@@ -40,12 +51,13 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
 """signal -> whether the stop is hurried"""
+Reply = tuple[str, dict[str, Any]]
+STACKS_WAIT_S = 1.0
+"""A blocked loop lists no tasks; its threads are shown all the same."""
+STACKS_LOOK_S = 0.02
 RESERVED_SIGNALS = (
-    signal.SIGHUP,
     signal.SIGUSR1,
     signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
 )
 """Signals with a meaning to come: until then they must not end the service by their default."""
 
@@ -59,8 +71,8 @@ class Supervisor:
         app_arguments: tuple[str, ...] | None,
         identity: Identity,
         *,
+        reread: Callable[[], Settings],
         directory: str,
-        worker_count: int,
         listeners: list[BoundListener],
         control_socket: socket.socket,
         reporter: Reporter,
@@ -73,17 +85,13 @@ class Supervisor:
         self._control_socket = control_socket
         self._reporter = reporter
         self._clock = time.monotonic
-        self._state = initial_state(
-            worker_count,
-            Limits(
-                boot_timeout_s=settings.workers.boot_timeout_s,
-                drain_timeout_s=settings.workers.drain_timeout_s,
-            ),
-        )
+        self._reread = reread
+        self._state = initial_state(worker_count(settings.workers.workers), limits_of(settings))
         self._inbox: deque[ev.Event] = deque()
         self._in_turn = False
         self._timer: asyncio.TimerHandle | None = None
         self._notices_given: set[str] = set()
+        self._turn_waiters: list[asyncio.Future[None]] = []
         self._board, self._board_fd = sb.Scoreboard.create()
         self._app_nofile = _raise_nofile_limit()
         # Made in run(), where the loop is.
@@ -110,11 +118,22 @@ class Supervisor:
         await control.start()
         self._announce_start()
         self._post(ev.Started())
+        watcher = self._start_watching()
         await self._finished
+        if watcher is not None:
+            watcher.cancel()
         for listener in self._listeners:
             listener.close()
         await control.close()
         return self._state.exit_code
+
+    def _start_watching(self) -> asyncio.Task[None] | None:
+        if not self._settings.environment.reload_on_change:
+            return None
+        text = f"Watching Python files below {self._directory}: a change is a reload."
+        self._reporter.say(ev.Say("info", "supervisor", text))
+        on_change = functools.partial(self._post, ev.ReloadAsked())
+        return self._loop.create_task(watch(self._directory, on_change))
 
     # --- inbox ------------------------------------------------------------------------------------
 
@@ -131,6 +150,10 @@ class Supervisor:
         finally:
             self._in_turn = False
         self._arm_timer()
+        waiters, self._turn_waiters = self._turn_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _arm_timer(self) -> None:
         if self._timer is not None:
@@ -149,9 +172,11 @@ class Supervisor:
                 self._children.release_zygote(generation)
             case ev.KillZygote(generation):
                 self._children.kill_zygote(generation)
-            case ev.ForkWorker(generation, row, fork_id):
+            case ev.ForkWorker(generation, row, fork_id, is_canary):
                 self._board.clear_row(row)
-                self._children.fork_worker(generation, row, fork_id)
+                self._children.fork_worker(generation, msg.Fork(row, fork_id, is_canary))
+            case ev.ReadSettings():
+                self._read_settings()
             case ev.DrainWorker(row, timeout_s):
                 self._children.drain_worker(row, timeout_s)
             case ev.KillWorker(row):
@@ -183,6 +208,19 @@ class Supervisor:
         else:
             self._post(ev.ZygoteSpawned(generation, pid))
 
+    def _read_settings(self) -> None:
+        """Read the settings anew; what the next generation gets is kept for its boot."""
+        try:
+            read = self._reread()
+        except (ValueError, OSError) as error:
+            self._post(ev.SettingsRefused(f"The settings can't be read: {error}"))
+            return
+        asked_before = self._settings.workers.workers
+        self._settings, notes = take_over(self._settings, read)
+        asked = self._settings.workers.workers
+        desired = None if asked == asked_before else worker_count(asked)
+        self._post(ev.SettingsRead(limits_of(self._settings), desired, tuple(notes)))
+
     def _finish(self) -> None:
         if self._state.failure is not None:
             self._reporter.failure(self._state.failure.reason, self._state.failure.detail)
@@ -197,10 +235,18 @@ class Supervisor:
         for number, hurried in STOP_SIGNALS.items():
             event = ev.StopAsked(int(number), hurried)
             self._loop.add_signal_handler(number, self._post, event)
+        self._loop.add_signal_handler(signal.SIGHUP, self._post, ev.ReloadAsked())
+        self._loop.add_signal_handler(signal.SIGTTIN, self._scale_by, +1)
+        self._loop.add_signal_handler(signal.SIGTTOU, self._scale_by, -1)
         for number in RESERVED_SIGNALS:
             # A handler that does nothing, not SIG_IGN, which the app's children would inherit.
             self._loop.add_signal_handler(number, lambda: None)
         self._loop.add_signal_handler(signal.SIGCHLD, self._children.reap_strangers)
+
+    def _scale_by(self, difference: int) -> None:
+        wanted = self._state.desired_workers + difference
+        if 1 <= wanted <= MAX_WORKERS:
+            self._post(ev.ScaleAsked(wanted))
 
     def _zygote_said(self, generation: int, message: msg.Message) -> None:
         match message:
@@ -251,6 +297,20 @@ class Supervisor:
         match request.command:
             case "status":
                 yield "done", {"status": self.status()}
+            case "reload" | "scale" | "restart" | "stacks" if self._is_stopping():
+                yield "error", {"text": "The service is stopping."}
+            case "reload":
+                async for reply in self._answer_reload(request):
+                    yield reply
+            case "scale":
+                async for reply in self._answer_scale(request):
+                    yield reply
+            case "restart":
+                async for reply in self._answer_restart(request):
+                    yield reply
+            case "stacks":
+                async for reply in self._answer_stacks(request):
+                    yield reply
             case "stop":
                 self._post(ev.StopAsked(None, hurried=False))
                 limit_s = self._state.limits.drain_timeout_s + self._state.limits.kill_grace_s
@@ -281,6 +341,110 @@ class Supervisor:
             strangers_reaped=self._children.strangers_reaped,
         )
 
+    def _is_stopping(self) -> bool:
+        return self._state.phase in {Phase.STOPPING, Phase.FINISHED}
+
+    async def _next_turn(self) -> None:
+        """Wait until something has happened."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._turn_waiters.append(waiter)
+        await waiter
+
+    async def _answer_reload(self, request: Request) -> AsyncIterator[Reply]:
+        state = self._state
+        number = state.reload_count + 1  # the next to begin, whether at once or queued
+        self._post(ev.ReloadAsked())
+        if state.reload is not None and state.reload.number != number:
+            yield "queued", {"number": number, "behind": state.reload.number}
+        wait_drain = request.arguments.get("wait_drain", True) is True
+        told: dict[str, Any] = {}
+        while not self._is_stopping():
+            report = state.last_reload
+            if report is not None and report.number >= number:
+                yield "done", {"report": dataclasses.asdict(report)}
+                return
+            if state.reload is not None and state.reload.number == number:
+                progress = reload_progress(state)
+                if progress != told:
+                    told = progress
+                    yield "progress", progress
+                if state.reload.step is ReloadStep.DRAINING and not wait_drain:
+                    yield "done", {"report": committed_report(state, self._clock())}
+                    return
+            await self._next_turn()
+        yield "error", {"text": "The service was stopped during the reload."}
+
+    async def _answer_scale(self, request: Request) -> AsyncIterator[Reply]:
+        wanted = request.arguments.get("workers")
+        if type(wanted) is not int or not 1 <= wanted <= MAX_WORKERS:
+            yield "error", {"text": f"The number of workers must be 1..{MAX_WORKERS}."}
+            return
+        self._post(ev.ScaleAsked(wanted))
+        async for reply in self._answer_settled(set(range(wanted))):
+            yield reply
+
+    async def _answer_restart(self, request: Request) -> AsyncIterator[Reply]:
+        fork_id = request.arguments.get("fork_id")
+        if fork_id not in self._state.places:
+            last = self._state.desired_workers - 1
+            yield "error", {"text": f"There is no worker {fork_id}; fork_ids are 0..{last}."}
+            return
+        self._post(ev.RestartAsked(fork_id))
+        async for reply in self._answer_settled({fork_id}):
+            yield reply
+
+    async def _answer_settled(self, fork_ids: set[int]) -> AsyncIterator[Reply]:
+        """Reply when these fork_ids have ready workers and nothing else is left to leave."""
+        told: dict[str, Any] = {}
+        while not self._is_stopping():
+            problem = unsettled_problem(self._state, fork_ids)
+            if problem is not None:
+                yield "error", {"text": problem}
+                return
+            progress = settling(self._state, fork_ids)
+            if progress != told:
+                told = progress
+                yield "progress", progress
+            if not progress["starting"] and not progress["draining"]:
+                yield "done", {"workers": self._state.desired_workers}
+                return
+            await self._next_turn()
+        yield "error", {"text": "The service was stopped meanwhile."}
+
+    async def _answer_stacks(self, request: Request) -> AsyncIterator[Reply]:
+        fork_id = request.arguments.get("fork_id")
+        asked = [
+            (worker, self._children.ask_for_stacks(worker.row))
+            for worker in self._state.workers.values()
+            if worker.row in self._children.workers and fork_id in {None, worker.fork_id}
+        ]
+        if not asked:
+            yield "error", {"text": f"There is no worker {fork_id}."}
+            return
+        deadline_s = self._clock() + STACKS_WAIT_S
+        while self._clock() < deadline_s and not all(
+            self._tasks_of(worker.row, number) is not None for worker, number in asked
+        ):
+            await asyncio.sleep(STACKS_LOOK_S)
+        stacks = [
+            {
+                "fork_id": worker.fork_id,
+                "pid": worker.pid,
+                "generation": worker.generation,
+                "state": str(worker.state),
+                "threads": self._children.read_threads(worker.row),
+                "tasks": self._tasks_of(worker.row, number),
+            }
+            for worker, number in asked
+        ]
+        yield "done", {"stacks": stacks}
+
+    def _tasks_of(self, row: int, number: int) -> str | None:
+        handle = self._children.workers.get(row)
+        if handle is None:
+            return ""  # it has ended meanwhile
+        return handle.tasks[1] if handle.tasks[0] == number else None
+
     # --- startup block ----------------------------------------------------------------------------
 
     def _announce_start(self) -> None:
@@ -304,7 +468,7 @@ class Supervisor:
             lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
         lines += [
             f"  workers    {len(ready)} ready in {fork_ms:.0f} ms",
-            f"  control    tornado-multi status | stop      (socket {identity.control_path})",
+            f"  control    tornado-multi status | reload | stop      (socket {identity.control_path})",
         ]
         extra = {
             "app": identity.app,
@@ -315,6 +479,20 @@ class Supervisor:
             "control": identity.control_path,
         }
         self._reporter.block(lines, "Ready.", extra)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what decisions need of the settings."""
+    return Limits(
+        boot_timeout_s=settings.workers.boot_timeout_s,
+        drain_timeout_s=settings.workers.drain_timeout_s,
+        max_surge=settings.workers.max_surge,
+    )
+
+
+def worker_count(text: str) -> int:
+    """Return the number of workers for ``--workers``: the number itself, or the CPUs we may use."""
+    return len(os.sched_getaffinity(0)) if text == "auto" else int(text)
 
 
 def _raise_nofile_limit() -> int | None:

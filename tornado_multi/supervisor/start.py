@@ -16,25 +16,37 @@ from typing import TYPE_CHECKING
 from tornado_multi.control.locate import LocateError, socket_path
 from tornado_multi.control.server import open_control_socket
 from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
 from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
 from tornado_multi.supervisor.report import Reporter
 from tornado_multi.supervisor.run import Supervisor, serve
 from tornado_multi.supervisor.status import Identity
+from tornado_multi.supervisor.watching import WatchError, require_watchfiles
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tornado_multi.settings.model import Settings
 
 
-def start(settings: Settings, app_arguments: tuple[str, ...] | None) -> int:
-    """Start, serve and clean up. Returns the exit code."""
+def start(
+    settings: Settings, app_arguments: tuple[str, ...] | None, reread: Callable[[], Settings]
+) -> int:
+    """Start, serve and clean up. Returns the exit code.
+
+    Args: reread: reads the settings anew from the same sources, for a reload; raises ValueError.
+    """
     with contextlib.ExitStack() as cleanup:
         try:
-            supervisor = _prepare(settings, app_arguments, cleanup)
+            supervisor = _prepare(settings, app_arguments, reread, cleanup)
         except AlreadyRunningError as error:
             print(error, file=sys.stderr)
             return int(ExitCode.ALREADY_RUNNING)
+        except WatchError as error:
+            print(error, file=sys.stderr)
+            return int(ExitCode.USAGE)
         except (ListenError, LocateError) as error:
             print(error, file=sys.stderr)
             return int(ExitCode.REFUSED_BY_SYSTEM)
@@ -46,8 +58,13 @@ def start(settings: Settings, app_arguments: tuple[str, ...] | None) -> int:
 
 
 def _prepare(
-    settings: Settings, app_arguments: tuple[str, ...] | None, cleanup: contextlib.ExitStack
+    settings: Settings,
+    app_arguments: tuple[str, ...] | None,
+    reread: Callable[[], Settings],
+    cleanup: contextlib.ExitStack,
 ) -> Supervisor:
+    if settings.environment.reload_on_change:
+        require_watchfiles()
     name = settings.control.name or settings.app.partition(":")[0]
     directory = working_directory(settings.environment.chdir)
     control_path = socket_path(settings.control.control, name)
@@ -76,8 +93,8 @@ def _prepare(
         settings,
         app_arguments,
         identity,
+        reread=reread,
         directory=directory,
-        worker_count=worker_count(settings.workers.workers),
         listeners=listeners,
         control_socket=control_socket,
         reporter=Reporter(settings.environment.log_format),
@@ -89,21 +106,12 @@ def _remove_control_socket(path: Path) -> None:
         path.unlink()
 
 
-def worker_count(text: str) -> int:
-    """Return the number of workers for ``--workers``: the number itself, or the CPUs we may use."""
-    return len(os.sched_getaffinity(0)) if text == "auto" else int(text)
-
-
 def working_directory(chdir: str | None) -> str:
     """Return the app's directory as the user sees it, with symbolic links kept as typed.
 
     Raises: OSError: there is no such directory.
     """
-    seen = os.environ.get("PWD", "")
-    here = os.getcwd()
-    with contextlib.suppress(OSError):
-        if os.path.isabs(seen) and os.path.samefile(seen, here):
-            here = seen
+    here = typed_directory()
     path = here if chdir is None else os.path.join(here, chdir)
     os.stat(path + "/.")
     return path

@@ -8,6 +8,7 @@ the keys used here (generation, row), so that a successor process can be given b
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,6 +54,8 @@ class Zygote:
     import_s: float | None = None
     kill_reason: str | None = None
     """Why we sent KILL, if we did."""
+    released: bool = False
+    """It was told to leave: its end is no loss."""
     failure: str | None = None
     """Why it could not load the app, if it said so before it ended."""
 
@@ -71,6 +74,8 @@ class Worker:
     pid: int | None = None
     """None until the zygote has announced it."""
     ready_s: float | None = None
+    outdated: bool = False
+    """To be replaced though nothing is wrong with its generation (the restart command)."""
     leaving: bool = False
     """It was told to leave (by us or by a TERM from outside): its end is no crash."""
     kill_reason: str | None = None
@@ -96,10 +101,61 @@ class Place:
 
 @dataclass(slots=True)
 class Failure:
-    """Why the service ends before it ever served."""
+    """Why the first start, or a reload, came to nothing."""
 
     reason: str
     detail: str
+
+
+class ReloadStep(StrEnum):
+    """The steps of a reload, in order; a failure before DRAINING leads to ROLLING_BACK."""
+
+    READING = "reading settings"
+    IMPORTING = "importing"
+    CANARY = "canary"
+    """One worker of the new generation boots beside the old ones."""
+    ROLLING = "rolling"
+    """Old workers leave as their successors get ready."""
+    DRAINING = "draining"
+    """Committed: every fork_id has a ready new worker; old ones finish what they have."""
+    ROLLING_BACK = "rolling back"
+
+
+@dataclass(slots=True)
+class Reload:
+    """The reload under way."""
+
+    number: int
+    started_s: float
+    step: ReloadStep
+    base_generation: int
+    """Generations above this one belong to the reload."""
+    generation: int | None = None
+    import_s: float | None = None
+    canary_s: float | None = None
+    drained: int = 0
+    cut: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What the new settings ask for but only a restart can give."""
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class ReloadReport:
+    """How the last reload ended."""
+
+    number: int
+    succeeded: bool
+    generation: int
+    """Serving after it."""
+    duration_s: float
+    import_s: float | None
+    canary_s: float | None
+    drained: int
+    cut: int
+    notes: list[str]
+    reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +164,16 @@ class Limits:
 
     boot_timeout_s: float
     drain_timeout_s: float
+    max_surge: str = "25%"
     kill_grace_s: float = 2.0
     """What a worker gets beyond its own drain deadline before it is killed."""
+
+    def surge(self, desired_workers: int) -> int:
+        """Return how many replacements may be starting at once: at least 1."""
+        if self.max_surge.endswith("%"):
+            share = float(self.max_surge[:-1]) / 100
+            return max(1, math.ceil(share * desired_workers))
+        return max(1, int(self.max_surge))
 
 
 @dataclass(slots=True)
@@ -121,12 +185,22 @@ class State:
     phase: Phase = Phase.BOOTING
     generation: int = 0
     """Of the zygote started last."""
+    oldest_wanted: int = 0
+    """Workers of generations below this one are to be replaced."""
+    refused_generations: list[int] = field(default_factory=list)
+    """Generations of reloads that failed: their workers are to be replaced too."""
+    reload: Reload | None = None
+    reload_queued: bool = False
+    reload_count: int = 0
+    last_reload: ReloadReport | None = None
     zygotes: dict[int, Zygote] = field(default_factory=dict)
     """generation -> zygote, one entry per live process."""
     workers: dict[int, Worker] = field(default_factory=dict)
     """row -> worker, one entry per live process or outstanding fork."""
     places: dict[int, Place] = field(default_factory=dict)
     """fork_id -> place, one entry per desired worker."""
+    past_requests: int = 0
+    """Counted by workers of places that a scale-down took away."""
     zygote_failures: int = 0
     zygote_retry_at_s: float | None = None
     zygote_problem: str | None = None
@@ -152,6 +226,24 @@ class State:
         message = f"[BUG] all {row_count} scoreboard rows are held"
         raise RuntimeError(message)
 
+    def is_wanted(self, worker: Worker) -> bool:
+        """Tell whether a worker may stay: its generation is wanted and nobody asked to replace it."""
+        return not worker.outdated and self.generation_is_wanted(worker.generation)
+
+    def generation_is_wanted(self, generation: int) -> bool:
+        return generation >= self.oldest_wanted and generation not in self.refused_generations
+
+    def serving_generation(self) -> int:
+        """Return the newest generation that takes requests; 0 before the first."""
+        return max(
+            (
+                worker.generation
+                for worker in self.workers.values()
+                if worker.state is WorkerState.READY and self.is_wanted(worker)
+            ),
+            default=0,
+        )
+
 
 def to_plain(state: State) -> dict[str, Any]:
     """Return the state as JSON-ready data."""
@@ -164,6 +256,19 @@ def from_plain(data: dict[str, Any]) -> State:
     values["limits"] = Limits(**data["limits"])
     values["phase"] = Phase(data["phase"])
     values["failure"] = None if data["failure"] is None else Failure(**data["failure"])
+    if (reload := data["reload"]) is not None:
+        failure = reload["failure"]
+        values["reload"] = Reload(
+            **(
+                reload
+                | {
+                    "step": ReloadStep(reload["step"]),
+                    "failure": None if failure is None else Failure(**failure),
+                }
+            )
+        )
+    if data["last_reload"] is not None:
+        values["last_reload"] = ReloadReport(**data["last_reload"])
     values["zygotes"] = {
         int(key): Zygote(**(item | {"state": ZygoteState(item["state"])}))
         for key, item in data["zygotes"].items()

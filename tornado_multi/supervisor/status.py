@@ -5,11 +5,12 @@ Figures that are not known are None, never 0. Keys are a contract: extend, don't
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.process import scoreboard as sb
-from tornado_multi.supervisor.state import State, Worker, WorkerState
+from tornado_multi.supervisor.state import Reload, State, Worker, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ def build_status(
     ]
     present = {worker.fork_id for worker in state.workers.values() if not worker.leaving}
     rows += [_empty_row(state, fork_id) for fork_id in state.places if fork_id not in present]
-    past = sum(place.past_requests for place in state.places.values())
+    past = state.past_requests + sum(place.past_requests for place in state.places.values())
     return {
         "pid": identity.pid,
         "name": identity.name,
@@ -65,7 +66,7 @@ def build_status(
         "state": str(state.phase),
         "uptime_s": round(now_s - identity.started_s, 3),
         "control": identity.control_path,
-        "generation": state.generation,
+        "generation": state.serving_generation(),
         "listeners": [
             {"address": address, "backlog": identity.backlog} for address in identity.addresses
         ],
@@ -82,8 +83,8 @@ def build_status(
         "strangers_reaped": strangers_reaped,
         "requests_total": past + sum(row["requests"] or 0 for row in rows),
         "workers": sorted(rows, key=lambda row: row["fork_id"]),
-        "reload": None,
-        "last_reload": None,
+        "reload": None if state.reload is None else reload_progress(state),
+        "last_reload": None if state.last_reload is None else dataclasses.asdict(state.last_reload),
         "fork_safety": None,
     }
 
@@ -139,3 +140,78 @@ def _empty_row(state: State, fork_id: int) -> dict[str, Any]:
         "rss_bytes cpu_s uptime_s"
     )
     return known | dict.fromkeys(unknown.split())
+
+
+def reload_progress(state: State) -> dict[str, Any]:
+    """Return where the reload under way is."""
+    reload = state.reload
+    assert reload is not None
+    ready = {
+        worker.fork_id
+        for worker in state.workers.values()
+        if worker.state is WorkerState.READY
+        and not worker.leaving
+        and worker.generation > reload.base_generation
+    }
+    return {
+        "number": reload.number,
+        "step": str(reload.step),
+        "generation": reload.generation,
+        "import_s": reload.import_s,
+        "canary_s": reload.canary_s,
+        "ready": sorted(ready),
+        "of": len(state.places),
+        "draining": _draining(state),
+        "queued": state.reload_queued,
+    }
+
+
+def committed_report(state: State, now_s: float) -> dict[str, Any]:
+    """Return the report of a reload that is committed while old workers still drain."""
+    reload = state.reload
+    assert isinstance(reload, Reload)
+    return {
+        "number": reload.number,
+        "succeeded": True,
+        "generation": state.serving_generation(),
+        "duration_s": now_s - reload.started_s,
+        "import_s": reload.import_s,
+        "canary_s": reload.canary_s,
+        "drained": reload.drained,
+        "cut": reload.cut,
+        "notes": reload.notes,
+        "reason": None,
+        "detail": None,
+    }
+
+
+def settling(state: State, fork_ids: set[int]) -> dict[str, Any]:
+    """Return what is still to happen until these fork_ids are served and nothing else leaves."""
+    ready = {
+        worker.fork_id
+        for worker in state.workers.values()
+        if worker.state is WorkerState.READY and not worker.leaving and state.is_wanted(worker)
+    }
+    draining = [
+        worker.fork_id
+        for worker in state.workers.values()
+        if worker.leaving and (worker.fork_id in fork_ids or worker.fork_id not in state.places)
+    ]
+    return {"starting": sorted(fork_ids - ready), "draining": sorted(draining)}
+
+
+def unsettled_problem(state: State, fork_ids: set[int]) -> str | None:
+    """Return why these fork_ids can't be served just now, if they can't."""
+    for fork_id in sorted(fork_ids):
+        place = state.places.get(fork_id)
+        if place is None:
+            return f"Worker {fork_id} was taken away by another command meanwhile."
+        if place.retry_at_s is not None:
+            return f"Worker {fork_id} does not come up: {place.last_end}."
+    if state.zygote_retry_at_s is not None and state.zygote_problem is not None:
+        return f"No worker can be forked: {state.zygote_problem}"
+    return None
+
+
+def _draining(state: State) -> int:
+    return sum(worker.leaving for worker in state.workers.values())

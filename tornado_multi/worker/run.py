@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from setproctitle import setproctitle
 from tornado import autoreload
 
+from tornado_multi.loading import LoadError, load_target
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.channel import ChannelClosed
@@ -27,14 +28,16 @@ from tornado_multi.worker.connections import Connections, Routes
 from tornado_multi.worker.drain import Drain
 from tornado_multi.worker.end import cancel_tasks, leave
 from tornado_multi.worker.lingering import Lingering
+from tornado_multi.worker.probe import ProbeError, probe
 from tornado_multi.worker.server import DrainingHTTPServer
+from tornado_multi.worker.stacks import open_stacks_file, render_tasks
 
 if TYPE_CHECKING:
     from tornado_multi.process.assignment import Assignment
 
 AUTORELOAD_NOTICE = (
     "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
-    "a worker it would re-execute the inherited command line."
+    "a worker it would re-execute the inherited command line. Use --reload-on-change."
 )
 
 
@@ -71,7 +74,7 @@ class Worker:
         self._loop = loop
         self._channel = assignment.channel
         self._channel.set_blocking(False)
-        self._unsent: deque[msg.Message] = deque()
+        self._unsent: deque[tuple[msg.Message, tuple[int, ...]]] = deque()
         self._row = assignment.scoreboard.row(assignment.row)
         self._told_to_leave: asyncio.Future[None] = loop.create_future()
         self._drain_timeout_s = assignment.settings.workers.drain_timeout_s
@@ -118,7 +121,7 @@ class Worker:
                 from tornado import options
 
                 options.options.run_parse_callbacks()
-            answerer = await build(assignment.target, settings.app)
+            answerer = await build(self._target(), settings.app)
         except SystemExit as error:
             # As an ordinary error, or it would tear the loop down before it can be reported.
             raise AppError(f"The app left at boot: {first_line(error)}.") from error
@@ -135,18 +138,29 @@ class Worker:
             body_timeout=http.body_timeout_s,
             decompress_request=http.decompress,
         )
+        health_path = settings.workers.health_path
+        if assignment.is_canary and health_path is not None:
+            await probe(self._server, health_path)
+
+    def _target(self) -> object:
+        assignment = self._assignment
+        if assignment.settings.workers.boot == "preload":
+            return assignment.target
+        return load_target(assignment.settings.app, assignment.app_arguments, assignment.directory)
 
     def _become_ready(self) -> None:
         self._row.store(sb.STATE, sb.RowState.READY)
         self._beat.start()
         self._server.add_sockets([sock for _, sock in self._assignment.listeners])
         self._title()
-        self._send(msg.Ready(0.0))
+        self._send(msg.Ready(), open_stacks_file())
 
     def _report_failed_boot(self, error: Exception) -> None:
         fork_id, app = self._assignment.fork_id, self._assignment.settings.app
-        if isinstance(error, AppError):
+        if isinstance(error, (AppError, ProbeError)):
             reason, detail = str(error), ""
+        elif isinstance(error, LoadError):
+            reason, detail = error.reason, error.detail
         else:
             reason = f"Building {app} failed in worker {fork_id}: {first_line(error)}"
             detail = app_traceback(error)
@@ -188,6 +202,9 @@ class Worker:
                 match received.message:
                     case msg.Drain(timeout_s):
                         self._leave(timeout_s)
+                    case msg.ListTasks(number):
+                        text = render_tasks(asyncio.all_tasks(self._loop))
+                        self._send(msg.Tasks(number, text))
                     case other:
                         text = f"[BUG] a worker was sent {type(other).__name__}"
                         raise RemoteProtocolError(text)
@@ -195,15 +212,15 @@ class Worker:
             # The supervisor is gone. A fresh one needs our port: leave at once, without a drain.
             os._exit(0)
 
-    def _send(self, message: msg.Message) -> None:
+    def _send(self, message: msg.Message, *fds: int) -> None:
         """Send to the supervisor; what it has no room for just now is sent at a later beat."""
-        self._unsent.append(message)
+        self._unsent.append((message, fds))
         self._send_waiting()
 
     def _send_waiting(self) -> None:
         try:
             while self._unsent:
-                self._channel.send(self._unsent[0])
+                self._channel.send(*self._unsent[0])
                 self._unsent.popleft()
         except (BlockingIOError, ChannelClosed):
             return  # a closed channel is heard by _hear

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from setproctitle import setproctitle
 
+from tornado_multi.loading import LoadError, enter_directory, load_target
 from tornado_multi.process import messages as msg
 from tornado_multi.process.assignment import Assignment
 from tornado_multi.process.channel import Channel, ChannelClosed, Received
@@ -25,7 +26,6 @@ from tornado_multi.process.linux import die_with_parent_thread
 from tornado_multi.process.scoreboard import Scoreboard
 from tornado_multi.settings.model import from_plain
 from tornado_multi.zygote.fork import fork_worker
-from tornado_multi.zygote.load import LoadError, load_target
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -80,10 +80,12 @@ def _take_boot(channel: Channel) -> msg.Boot:
 def _load(boot: msg.Boot, channel: Channel) -> Assignment | None:
     """Import the app; return what every assignment has in common, or None if it failed."""
     settings = from_plain(boot.settings)
-    _enter_directory(boot.directory)
+    enter_directory(boot.directory)
     begun_s = time.monotonic()
     try:
-        target = load_target(settings.app, boot.app_arguments, boot.directory)
+        target = None
+        if settings.workers.boot == "preload":
+            target = load_target(settings.app, boot.app_arguments, boot.directory)
     except LoadError as error:
         with contextlib.suppress(ChannelClosed):
             channel.send(msg.LoadFailed(error.reason, error.detail, error.usage))
@@ -108,17 +110,11 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment | None:
         scoreboard=board,
         listeners=listeners,
         settings=settings,
+        is_canary=False,
+        directory=boot.directory,
         target=target,
         app_arguments=boot.app_arguments,
     )
-
-
-def _enter_directory(directory: str) -> None:
-    """Make the app's directory the current one and the first on the import path, as typed."""
-    os.chdir(directory)
-    os.environ["PWD"] = directory
-    sys.path[:] = [entry for entry in sys.path if entry not in {"", directory}]
-    sys.path.insert(0, directory)
 
 
 def _serve_forks(channel: Channel, template: Assignment, worker_main: WorkerMain) -> None:
@@ -126,8 +122,9 @@ def _serve_forks(channel: Channel, template: Assignment, worker_main: WorkerMain
     while True:
         received = channel.receive()
         match received:
-            case Received(msg.Fork(row, fork_id), (worker_fd,)):
-                assignment = template.for_worker(row, fork_id, Channel.from_fd(worker_fd))
+            case Received(msg.Fork() as command, (worker_fd,)):
+                row = command.row
+                assignment = template.for_worker(command, Channel.from_fd(worker_fd))
                 try:
                     pid = fork_worker(assignment, worker_main)
                 except OSError as error:

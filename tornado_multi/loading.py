@@ -1,11 +1,12 @@
-"""Loading the app in the zygote: import, find the attribute, parse its own options.
+"""Loading the app: import its module, find the attribute, parse its own options.
 
-Runs in: zygote, before the first fork.
+Runs in: zygote, before the first fork (``--boot preload``), or worker (``--boot lazy``).
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from tornado_multi.process.tracebacks import app_traceback, first_line
@@ -44,6 +45,14 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
     if app_arguments is not None:
         _parse_app_options(app_arguments)
     return target
+
+
+def enter_directory(directory: str) -> None:
+    """Make the app's directory the current one and the first on the import path, as typed."""
+    os.chdir(directory)
+    os.environ["PWD"] = directory
+    sys.path[:] = [entry for entry in sys.path if entry not in {"", directory}]
+    sys.path.insert(0, directory)
 
 
 def _find_attribute(module: object, module_name: str, attribute: str) -> object:

@@ -1,0 +1,71 @@
+"""Keep-alive clients that post bodies, over TCP or a unix socket, and sort every answer."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections import Counter
+
+from support.waiting import pause
+
+BODY = b"x" * 16384
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class PostingClient(threading.Thread):
+    """Posts at least *count* bodies, and on until ``enough`` is set."""
+
+    def __init__(self, address: str | int, count: int, pause_s: float) -> None:
+        super().__init__(daemon=True)
+        self._address = address
+        self._count = count
+        self._pause_s = pause_s
+        self.enough = threading.Event()
+        self.posted = 0
+        self.results: Counter[str] = Counter()
+
+    def run(self) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while self.posted < self._count or not self.enough.is_set():
+            if connection is None:
+                connection = self._connect()
+            kind, keep = self._post(connection)
+            self.results[kind] += 1
+            self.posted += 1
+            if not keep:
+                connection.close()
+                connection = None
+            if self._pause_s:
+                pause(self._pause_s)
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if isinstance(self._address, str):
+            return UnixConnection(self._address, 20)
+        return http.client.HTTPConnection("127.0.0.1", self._address, timeout=20)
+
+    @staticmethod
+    def _post(connection: http.client.HTTPConnection) -> tuple[str, bool]:
+        try:
+            connection.request("POST", "/upload", body=BODY)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            return repr(error), False
+        kept = response.getheader("Connection", "").lower() != "close"
+        good = response.status == 200 and body == str(len(BODY)).encode()
+        return ("success" if good else f"{response.status} {body[:50]!r}"), kept

@@ -1,0 +1,19 @@
+"""Directories as the user typed them. Reads the environment and the file system."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def typed_directory() -> str:
+    """Return the current directory with symbolic links kept as typed, as the shell's $PWD has it.
+
+    A release that is switched by a link is found anew under the same text.
+    """
+    here = os.getcwd()
+    seen = os.environ.get("PWD", "")
+    with contextlib.suppress(OSError):
+        if os.path.isabs(seen) and os.path.samefile(seen, here):
+            return seen
+    return here

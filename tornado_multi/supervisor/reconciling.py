@@ -1,0 +1,152 @@
+"""Comparing desired with observed, and starting or ending processes to match. Pure; see ``decide``."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from tornado_multi.process.exit_codes import died_of_signal
+from tornado_multi.process.scoreboard import MAX_ROWS
+from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.reloading import ON_TRIAL, advance, start_zygote
+from tornado_multi.supervisor.state import (
+    Phase,
+    Place,
+    ReloadStep,
+    State,
+    Worker,
+    WorkerState,
+    Zygote,
+    ZygoteState,
+)
+from tornado_multi.supervisor.stopping import tell_to_leave
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
+    """Do what the state asks for, until nothing is left to do in it."""
+    if state.phase is Phase.STOPPING:
+        if not state.workers and not state.zygotes:
+            state.phase = Phase.FINISHED
+            if state.exit_code == 0 and state.stop_forced:
+                state.exit_code = died_of_signal(state.stop_signal or signal.SIGTERM)
+            yield ev.Finish()
+        return
+    if state.phase is Phase.FINISHED:
+        return
+    yield from advance(state, now_s)
+    yield from _replace_unwanted(state, now_s)
+    zygote = filling_zygote(state)
+    if zygote is not None:
+        yield from _fill_places(state, zygote, now_s)
+    elif _needs_zygote(state, now_s):
+        yield start_zygote(state, now_s)
+    yield from _send_canary(state, now_s)
+    yield from advance(state, now_s)
+
+
+def filling_zygote(state: State) -> Zygote | None:
+    """Return the zygote that fills places: the newest ready one that is wanted and not on trial."""
+    trial = _generation_on_trial(state)
+    ready = [
+        zygote
+        for zygote in state.zygotes.values()
+        if zygote.state is ZygoteState.READY
+        and zygote.kill_reason is None
+        and not zygote.released
+        and zygote.generation != trial
+        and state.generation_is_wanted(zygote.generation)
+    ]
+    return max(ready, key=lambda zygote: zygote.generation, default=None)
+
+
+def _needs_zygote(state: State, now_s: float) -> bool:
+    trial = _generation_on_trial(state)
+    # One that imports, or was sent KILL and has not ended yet, is waited for.
+    one_comes = any(
+        not zygote.released
+        and zygote.generation != trial
+        and state.generation_is_wanted(zygote.generation)
+        for zygote in state.zygotes.values()
+    )
+    due = state.zygote_retry_at_s is None or state.zygote_retry_at_s <= now_s
+    # While a new generation is on trial it may become the one that is missing: wait for it.
+    return due and not one_comes and trial is None
+
+
+def _generation_on_trial(state: State) -> int | None:
+    reload = state.reload
+    return reload.generation if reload is not None and reload.step in ON_TRIAL else None
+
+
+def _by_place(state: State) -> dict[int, list[Worker]]:
+    """Return the workers that are not leaving, by fork_id."""
+    found: dict[int, list[Worker]] = {}
+    for worker in state.workers.values():
+        if not worker.leaving:
+            found.setdefault(worker.fork_id, []).append(worker)
+    return found
+
+
+def _replace_unwanted(state: State, now_s: float) -> Iterator[ev.Effect]:
+    """Let workers leave that have a ready successor, or whose place is gone."""
+    for fork_id, workers in _by_place(state).items():
+        has_successor = any(
+            worker.state is WorkerState.READY and state.is_wanted(worker) for worker in workers
+        )
+        for worker in workers:
+            unwanted = not state.is_wanted(worker)
+            replaced = unwanted and (has_successor or worker.state is WorkerState.STARTING)
+            if replaced or fork_id not in state.places:
+                drain_s = state.limits.drain_timeout_s
+                yield from tell_to_leave(state, worker, drain_s, now_s)
+
+
+def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effect]:
+    """Start what is missing: at once where nobody serves, else as many as the surge allows."""
+    by_place = _by_place(state)
+    surge_left = state.limits.surge(state.desired_workers) - sum(
+        any(worker.state is WorkerState.READY for worker in workers)
+        and any(worker.state is WorkerState.STARTING for worker in workers)
+        for workers in by_place.values()
+    )
+    for place in state.places.values():
+        workers = by_place.get(place.fork_id, [])
+        if any(state.is_wanted(worker) for worker in workers):
+            continue
+        if any(worker.state is WorkerState.READY for worker in workers):
+            if surge_left <= 0:
+                continue
+            surge_left -= 1
+        elif place.retry_at_s is not None and place.retry_at_s > now_s:
+            continue
+        if len(state.workers) < MAX_ROWS:  # else so many still leave: the next end brings us back
+            yield _fork(state, zygote, place, now_s)
+
+
+def _fork(
+    state: State, zygote: Zygote, place: Place, now_s: float, *, is_canary: bool = False
+) -> ev.Effect:
+    place.retry_at_s = None
+    row = state.free_row(MAX_ROWS)
+    state.workers[row] = Worker(
+        row=row,
+        fork_id=place.fork_id,
+        generation=zygote.generation,
+        started_s=now_s,
+        deadline_s=now_s + state.limits.boot_timeout_s,
+    )
+    return ev.ForkWorker(zygote.generation, row, place.fork_id, is_canary)
+
+
+def _send_canary(state: State, now_s: float) -> Iterator[ev.Effect]:
+    reload = state.reload
+    if reload is None or reload.step is not ReloadStep.CANARY or reload.generation is None:
+        return
+    zygote = state.zygotes.get(reload.generation)
+    sent = any(worker.generation == reload.generation for worker in state.workers.values())
+    if zygote is not None and zygote.state is ZygoteState.READY and not sent:
+        first = min(state.places)
+        yield _fork(state, zygote, state.places[first], now_s, is_canary=True)

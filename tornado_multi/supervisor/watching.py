@@ -1,0 +1,35 @@
+"""Watching the app's files, for development: a change is a reload. Runs in: supervisor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEBOUNCE_MS = 100
+"""An editor that writes a file in several steps, or a checkout of many files, is one change."""
+
+
+class WatchError(Exception):
+    """Files can't be watched; a full sentence."""
+
+
+def require_watchfiles() -> None:
+    """Check that the extra is installed.
+
+    Raises: WatchError: it is not.
+    """
+    try:
+        import watchfiles  # noqa: F401
+    except ImportError as error:
+        text = "--reload-on-change needs the extra dev: pip install 'tornado-multi[dev]'."
+        raise WatchError(text) from error
+
+
+async def watch(directory: str, on_change: Callable[[], None]) -> None:
+    """Call *on_change* once for each burst of changes to Python files, until cancelled."""
+    from watchfiles import PythonFilter, awatch
+
+    async for _ in awatch(directory, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS):
+        on_change()
