@@ -75,13 +75,15 @@ def _parse_app_options(arguments: tuple[str, ...]) -> None:
 
     try:
         rest = options.parse_command_line([sys.argv[0], *arguments], final=False)
-    except options.Error as error:
+    except (options.Error, ValueError) as error:  # ValueError: --port=many
         text = f"The app's options (after --) are wrong: {error}."
         raise LoadError(text, usage=True) from error
     except SystemExit as error:  # --help prints the app's options and leaves
         raise LoadError(
             "The app's options were listed; nothing was started.", usage=True
         ) from error
+    except Exception as error:  # of an option's own callback
+        raise _failure("parsing its options (after --)", error) from error
     if rest:
         text = f"The app's options (after --) take no such argument: {rest[0]!r}."
         raise LoadError(text, usage=True)

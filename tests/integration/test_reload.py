@@ -124,8 +124,10 @@ FAULTS = {
         "did not report ready within 1 s",
     ),
     "unhealthy": (
-        ("class Version(Version):\n    def get(self):\n        raise ValueError\n"
-        "def make_app():\n    return Application([('/', Version), ('/health', Version)])\n"),
+        (
+            "class Version(Version):\n    def get(self):\n        raise ValueError\n"
+            "def make_app():\n    return Application([('/', Version), ('/health', Version)])\n"
+        ),
         "500",
     ),
 }

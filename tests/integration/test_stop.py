@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from support.cluster import can_bind
 from support.commands import run_command
-from support.waiting import eventually
+from support.posting import TimedClient
+from support.waiting import eventually, pause
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import StartCluster
 
 pytestmark = pytest.mark.process
@@ -139,3 +143,52 @@ def test_signals_with_a_meaning_to_come_do_not_end_the_service(cluster: StartClu
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         made.signal(number)
     assert made.get("/")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_timed_clients_around_a_stop_are_served_or_refused(
+    cluster: StartCluster, tmp_path: Path, kind: str
+) -> None:
+    """41 clients, one each 0.1 s, TERM at the tenth: success, then refusal, and nothing else.
+
+    No success after the first refusal, no connection closed without an answer, none reset.
+    """
+    path = tmp_path / "app.sock"
+    made = cluster(workers=2, bind=["127.0.0.1:0" if kind == "tcp" else f"unix:{path}"])
+    address = str(path) if kind == "unix" else made.port()
+    clients = [TimedClient(address) for _ in range(41)]
+    with made.connect() if kind == "tcp" else contextlib.nullcontext() as busy:
+        if busy is not None:  # so that the service does not end before the last client
+            busy.sendall(b"GET /slow?s=5 HTTP/1.1\r\nHost: x\r\n\r\n")
+            eventually(lambda: sum(row["in_flight"] for row in made.workers()) == 1)
+        for number, client in enumerate(clients):
+            if number == 10:
+                made.signal(signal.SIGTERM)
+            client.start()
+            pause(0.1)
+        for client in clients:
+            client.join(30)
+        results = [client.result for client in clients]
+
+    assert set(results) == {"success", "refused"}, results
+    assert results == sorted(results, reverse=True)
+    assert results.count("success") >= 10
+    assert made.wait_gone() == 0
+
+
+def test_a_burst_of_connections_at_the_stop_is_served_or_refused(cluster: StartCluster) -> None:
+    """Connections that the kernel had queued when TERM came are answered, not reset."""
+    made = cluster(workers=1)
+    with made.connect() as blocking:
+        blocking.sendall(b"GET /block?s=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        queued = [TimedClient(made.port()) for _ in range(50)]
+        for client in queued:
+            client.start()
+        eventually(lambda: all(client.connected for client in queued))
+        made.signal(signal.SIGTERM)
+        for client in queued:
+            client.join(30)
+
+    assert ["success"] * 50 == [client.result for client in queued]
+    assert made.wait_gone() == 0

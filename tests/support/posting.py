@@ -69,3 +69,36 @@ class PostingClient(threading.Thread):
         kept = response.getheader("Connection", "").lower() != "close"
         good = response.status == 200 and body == str(len(BODY)).encode()
         return ("success" if good else f"{response.status} {body[:50]!r}"), kept
+
+
+class TimedClient(threading.Thread):
+    """One request on a connection of its own, and how it went."""
+
+    def __init__(self, address: str | int) -> None:
+        super().__init__(daemon=True)
+        self._address = address
+        self.connected = False
+        self.result = "none"
+
+    def run(self) -> None:
+        try:
+            self.result = self._request()
+        except ConnectionRefusedError:
+            self.result = "refused"
+        except FileNotFoundError:  # the path of a unix socket is gone: nobody listens there
+            self.result = "refused"
+        except OSError as error:
+            self.result = repr(error)
+
+    def _request(self) -> str:
+        family = socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET
+        with socket.socket(family) as sock:
+            sock.settimeout(20)
+            target = self._address if family == socket.AF_UNIX else ("127.0.0.1", self._address)
+            sock.connect(target)
+            self.connected = True
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while part := sock.recv(65536):
+                answer += part
+        return "success" if answer.startswith(b"HTTP/1.1 200") else f"empty {answer!r}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,6 +55,36 @@ def die_with_parent_thread(signal_number: int = signal.SIGKILL) -> None:
     Runs in: zygote, worker.
     """
     _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+SO_ATTACH_FILTER = 26
+_DROP_SYN = (
+    # code, jump if true, jump if false, operand: linux/filter.h. Offsets count from the TCP header.
+    (0x30, 0, 0, 13),  # load the byte of the flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+)
+
+
+def refuse_new_connections(listener: socket.socket) -> None:
+    """Let no further connection begin on a listener; those that have begun can be accepted.
+
+    TCP: further SYNs are dropped, so that a client tries again and is refused once the listener is
+    closed; handshakes under way still end. Unix: connect(2) is refused from now on. In both cases
+    what is queued stays, where a plain close would reset it.
+    Source: socket(7), SO_ATTACH_FILTER; unix(7). Runs in: supervisor, at the stop of a service.
+    """
+    if listener.family == socket.AF_UNIX:
+        listener.shutdown(socket.SHUT_RD)
+        return
+    import ctypes
+
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _DROP_SYN)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(_DROP_SYN), ctypes.addressof(buffer))
+    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
 
 
 @dataclass(frozen=True, slots=True)

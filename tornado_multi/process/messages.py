@@ -110,6 +110,8 @@ class Drain:
     """Stop taking work, finish what is in hand within *timeout_s*, leave."""
 
     timeout_s: float
+    empty_queue: bool = False
+    """The whole service stops: first take what the kernel has queued, nobody else will."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,14 +213,14 @@ class Children:
         self._loop.add_reader(worker.pidfd, self._collect_worker, worker)
         self._loop.call_soon(self.reap_strangers)
 
-    def drain_worker(self, row: int, timeout_s: float) -> None:
+    def drain_worker(self, row: int, command: msg.Drain) -> None:
         """Tell a worker to leave; one that can't be told so is told by TERM, which means the same."""
         worker = self.workers.get(row)
         if worker is None:
             return
         try:
             if worker.channel is not None:
-                worker.channel.send(msg.Drain(timeout_s))
+                worker.channel.send(command)
                 return
         except (ChannelClosed, BlockingIOError):
             pass

@@ -206,6 +206,17 @@ class ReadSettings:
 class DrainWorker:
     row: int
     timeout_s: float
+    empty_queue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseConnections:
+    """Let no further connection begin: the service stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseListeners:
+    """All workers have taken what was queued: close for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +254,8 @@ class Finish:
 Effect = (
     StartZygote
     | ReadSettings
+    | RefuseConnections
+    | CloseListeners
     | ReleaseZygote
     | KillZygote
     | ForkWorker

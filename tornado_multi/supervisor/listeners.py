@@ -16,6 +16,7 @@ import socket
 import stat
 from dataclasses import dataclass
 
+from tornado_multi.process.linux import refuse_new_connections
 from tornado_multi.process.messages import Listener
 from tornado_multi.settings.bind import Bind, FdBind, TcpBind, UnixBind, parse_bind
 
@@ -32,6 +33,8 @@ class BoundListener:
 
     sock: socket.socket
     address: str
+    is_inherited: bool = False
+    """Somebody else holds it too and listens on after us: its queue waits for the next service."""
     unlink_path: str | None = None
     inode: tuple[int, int] | None = None
     """(device, inode) of the path as bound: a path that somebody replaced is left alone."""
@@ -39,6 +42,18 @@ class BoundListener:
     def shared(self) -> Listener:
         """Return the listener as the other processes know it."""
         return Listener(self.sock.fileno(), self.address)
+
+    def refuse(self) -> None:
+        """Let no further connection begin, but keep those that are queued for the workers."""
+        if not self.is_inherited:
+            with contextlib.suppress(OSError):  # a kernel without socket filters: they are reset
+                refuse_new_connections(self.sock)
+
+    def shut(self) -> None:
+        """End listening in all processes that share the socket."""
+        if not self.is_inherited:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close our copy; remove the path of a unix socket if it is still ours."""
@@ -200,7 +215,7 @@ def _open_inherited(bind: FdBind, backlog: int) -> BoundListener:
     except BaseException:
         sock.close()
         raise
-    return BoundListener(sock, describe(sock))
+    return BoundListener(sock, describe(sock), is_inherited=True)
 
 
 def describe(sock: socket.socket) -> str:

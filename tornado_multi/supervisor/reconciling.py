@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
     """Do what the state asks for, until nothing is left to do in it."""
     if state.phase is Phase.STOPPING:
+        if not state.listeners_closed and not any(
+            worker.state is WorkerState.READY for worker in state.workers.values()
+        ):
+            state.listeners_closed = True
+            yield ev.CloseListeners()
         if not state.workers and not state.zygotes:
             state.phase = Phase.FINISHED
             if state.exit_code == 0 and state.stop_forced:

@@ -164,7 +164,7 @@ class Supervisor:
             # The loop's clock is time.monotonic too. A hair later, so that it has really passed.
             self._timer = self._loop.call_at(deadline_s + 0.001, self._post, ev.DeadlinePassed())
 
-    def _perform(self, effect: ev.Effect) -> None:
+    def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one explicit dispatch
         match effect:
             case ev.StartZygote(generation):
                 self._start_zygote(generation)
@@ -177,8 +177,14 @@ class Supervisor:
                 self._children.fork_worker(generation, msg.Fork(row, fork_id, is_canary))
             case ev.ReadSettings():
                 self._read_settings()
-            case ev.DrainWorker(row, timeout_s):
-                self._children.drain_worker(row, timeout_s)
+            case ev.DrainWorker(row, timeout_s, empty_queue):
+                self._children.drain_worker(row, msg.Drain(timeout_s, empty_queue))
+            case ev.RefuseConnections():
+                for listener in self._listeners:
+                    listener.refuse()
+            case ev.CloseListeners():
+                for listener in self._listeners:
+                    listener.shut()
             case ev.KillWorker(row):
                 self._children.kill_worker(row)
             case ev.ForgetWorker(row):
@@ -422,7 +428,7 @@ class Supervisor:
             yield "error", {"text": f"There is no worker {fork_id}."}
             return
         deadline_s = self._clock() + STACKS_WAIT_S
-        while self._clock() < deadline_s and not all(
+        while self._clock() < deadline_s and not all(  # noqa: ASYNC110 - threads write silently
             self._tasks_of(worker.row, number) is not None for worker, number in asked
         ):
             await asyncio.sleep(STACKS_LOOK_S)

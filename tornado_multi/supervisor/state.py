@@ -210,6 +210,7 @@ class State:
     stop_hurried: bool = False
     hurried_at_s: float | None = None
     """Monotonic. When the stop became a hurried one."""
+    listeners_closed: bool = False
     stop_forced: bool = False
     """Some process had to be killed at its deadline."""
     failure: Failure | None = None

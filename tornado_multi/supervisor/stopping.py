@@ -66,6 +66,7 @@ def begin_stop(state: State, now_s: float) -> Iterator[ev.Effect]:
     """Let everything leave. What is under way (a reload, a boot) ends with it."""
     state.phase = Phase.STOPPING
     state.reload_queued = False
+    yield ev.RefuseConnections()
     for zygote in state.zygotes.values():
         yield from release_zygote(state, zygote, now_s, "was interrupted by the stop")
     yield from _drain_all(state, now_s)
@@ -91,7 +92,8 @@ def tell_to_leave(
     deadline_s = now_s + wait_s + state.limits.kill_grace_s
     if worker.kill_reason is None:
         worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
-    yield ev.DrainWorker(worker.row, wait_s)
+    empty_queue = state.phase is Phase.STOPPING and wait_s > 0
+    yield ev.DrainWorker(worker.row, wait_s, empty_queue)
 
 
 def _drain_all(state: State, now_s: float) -> Iterator[ev.Effect]:

@@ -69,6 +69,7 @@ class Accepting:
         self._guarded_fd = sys.maxsize if unlimited else int(soft * FILES_GUARD)
         """Descriptors are handed out lowest first: one this high says how many are open."""
         self._short_of_files = False
+        self._taking_all = False
         self._notice = notice
         self._listeners: list[tuple[socket.socket, OnConnection]] = []
         self._listening = False
@@ -90,6 +91,11 @@ class Accepting:
         """Accept nothing from now on. The listeners stay open: siblings share them."""
         self._stopped = True
         self._pause()
+
+    def take_all(self) -> None:
+        """Accept whatever is queued from now on, whoever has more: it is the last chance."""
+        self._taking_all = True
+        self._resume()
 
     def opened(self) -> None:
         """Count a connection."""
@@ -126,7 +132,7 @@ class Accepting:
         if for_s is not None and not self._stopped:
             self._timer = self._loop.call_later(for_s, self._resume)
 
-    def _readable(self, sock: socket.socket, on_connection: OnConnection) -> None:
+    def _readable(self, sock: socket.socket, on_connection: OnConnection) -> None:  # noqa: PLR0911 - each reason to stop is one
         for _ in range(ACCEPTS_PER_WAKEUP):
             if not self._listening:  # on_connection may have stopped us
                 return
@@ -148,6 +154,9 @@ class Accepting:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
+                if error.errno == errno.EINVAL:  # it was shut: the service stops
+                    self._pause()
+                    return
                 if error.errno not in SHORT_OF_RESOURCES:
                     raise
                 self._notice(
@@ -181,7 +190,7 @@ class Accepting:
         return fd
 
     def _may_accept_now(self) -> bool:
-        if may_accept(self.connections, self._siblings()):
+        if self._taking_all or may_accept(self.connections, self._siblings()):
             self._aside_since_s = None
             return True
         now_s = self._loop.time()

@@ -35,6 +35,8 @@ from tornado_multi.worker.stacks import open_stacks_file, render_tasks
 if TYPE_CHECKING:
     from tornado_multi.process.assignment import Assignment
 
+EMPTY_QUEUE_S = 0.1
+"""Longer than a handshake that had begun takes to end, on the networks that services are on."""
 AUTORELOAD_NOTICE = (
     "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
     "a worker it would re-execute the inherited command line. Use --reload-on-change."
@@ -79,6 +81,7 @@ class Worker:
         self._told_to_leave: asyncio.Future[None] = loop.create_future()
         self._drain_timeout_s = assignment.settings.workers.drain_timeout_s
         self._drain: Drain | None = None
+        self._empty_queue = False
         self._accepting = Accepting(
             loop,
             assignment.scoreboard,
@@ -182,6 +185,11 @@ class Worker:
             self._drain.hurry(timeout_s)
 
     async def _drain_and_report(self) -> None:
+        if self._empty_queue:
+            # No further connection can begin; what the kernel has queued is taken now or reset.
+            self._connections.begin_drain()
+            self._accepting.take_all()
+            await asyncio.sleep(EMPTY_QUEUE_S)
         self._accepting.stop()
         self._row.store(sb.STATE, sb.RowState.DRAINING)
         self._title("draining")
@@ -200,7 +208,8 @@ class Worker:
         try:
             while received := self._channel.receive():
                 match received.message:
-                    case msg.Drain(timeout_s):
+                    case msg.Drain(timeout_s, empty_queue):
+                        self._empty_queue = empty_queue
                         self._leave(timeout_s)
                     case msg.ListTasks(number):
                         text = render_tasks(asyncio.all_tasks(self._loop))
