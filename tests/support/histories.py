@@ -27,6 +27,8 @@ TERM = ev.StopAsked(int(signal.SIGTERM), hurried=False)
 INT = ev.StopAsked(int(signal.SIGINT), hurried=True)
 COMMAND = ev.StopAsked(None, hurried=False)
 
+NO_ACTS = (ev.Say, ev.RefuseConnections, ev.CloseListeners)
+
 Moment = tuple[float, ev.Event]
 """When (monotonic seconds) and what."""
 
@@ -42,8 +44,8 @@ class Replay:
 
     @property
     def acts(self) -> list[ev.Effect]:
-        """The last event's effects without what is only said."""
-        return [effect for effect in self.effects if not isinstance(effect, ev.Say)]
+        """The last event's effects on processes: without what is said, and without listeners."""
+        return [effect for effect in self.effects if not isinstance(effect, NO_ACTS)]
 
     @property
     def said(self) -> list[str]:
