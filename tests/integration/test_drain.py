@@ -165,6 +165,7 @@ def test_a_download_without_length_is_cut_rather_than_made_to_look_whole(
         answer += read_all(sock)
 
     assert not answer.endswith(b"0\r\n\r\n")
+    assert made.wait_gone() == 0
     assert "1 cut (GET streams.Endless)" in made.log()
 
 

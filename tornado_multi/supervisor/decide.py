@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.supervisor import events as ev
-from tornado_multi.supervisor.reconciling import filling_zygote, reconcile
+from tornado_multi.supervisor.reconciling import reconcile, retry_times_s
 from tornado_multi.supervisor.reloading import (
     ON_TRIAL,
     became_ready,
@@ -81,9 +81,7 @@ def next_deadline_s(state: State) -> float | None:
     times = [worker.deadline_s for worker in state.workers.values()]
     times += [zygote.deadline_s for zygote in state.zygotes.values()]
     if state.phase in {Phase.BOOTING, Phase.SERVING}:
-        times.append(state.zygote_retry_at_s)
-        if filling_zygote(state) is not None:
-            times += [place.retry_at_s for place in state.places.values()]
+        times += retry_times_s(state)
     return min((time for time in times if time is not None), default=None)
 
 

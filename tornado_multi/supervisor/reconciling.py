@@ -46,7 +46,7 @@ def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
     zygote = filling_zygote(state)
     if zygote is not None:
         yield from _fill_places(state, zygote, now_s)
-    elif _needs_zygote(state, now_s):
+    elif _needs_zygote(state) and (state.zygote_retry_at_s or now_s) <= now_s:
         yield start_zygote(state, now_s)
     yield from _send_canary(state, now_s)
     yield from advance(state, now_s)
@@ -67,7 +67,14 @@ def filling_zygote(state: State) -> Zygote | None:
     return max(ready, key=lambda zygote: zygote.generation, default=None)
 
 
-def _needs_zygote(state: State, now_s: float) -> bool:
+def retry_times_s(state: State) -> list[float | None]:
+    """Return the ends of the pauses that something waits for: monotonic, None = no pause."""
+    if filling_zygote(state) is not None:
+        return [place.retry_at_s for place in state.places.values()]
+    return [state.zygote_retry_at_s] if _needs_zygote(state) else []
+
+
+def _needs_zygote(state: State) -> bool:
     trial = _generation_on_trial(state)
     # One that imports, or was sent KILL and has not ended yet, is waited for.
     one_comes = any(
@@ -76,9 +83,8 @@ def _needs_zygote(state: State, now_s: float) -> bool:
         and state.generation_is_wanted(zygote.generation)
         for zygote in state.zygotes.values()
     )
-    due = state.zygote_retry_at_s is None or state.zygote_retry_at_s <= now_s
     # While a new generation is on trial it may become the one that is missing: wait for it.
-    return due and not one_comes and trial is None
+    return not one_comes and trial is None
 
 
 def _generation_on_trial(state: State) -> int | None:
@@ -118,6 +124,9 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
         for workers in by_place.values()
     )
     for place in state.places.values():
+        if place.retry_at_s is not None and place.retry_at_s > now_s:
+            continue
+        place.retry_at_s = None
         workers = by_place.get(place.fork_id, [])
         if any(state.is_wanted(worker) for worker in workers):
             continue
@@ -125,8 +134,6 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
             if surge_left <= 0:
                 continue
             surge_left -= 1
-        elif place.retry_at_s is not None and place.retry_at_s > now_s:
-            continue
         if len(state.workers) < MAX_ROWS:  # else so many still leave: the next end brings us back
             yield _fork(state, zygote, place, now_s)
 

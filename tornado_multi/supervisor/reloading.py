@@ -69,6 +69,7 @@ def settings_read(state: State, event: ev.SettingsRead, now_s: float) -> Iterato
     if event.desired_workers is not None:
         scale(state, event.desired_workers)
     reload.step = ReloadStep.IMPORTING
+    reload.base_generation = state.generation  # a lost zygote may have been replaced meanwhile
     yield start_zygote(state, now_s)
     reload.generation = state.generation
 
@@ -95,7 +96,9 @@ def scale(state: State, desired_workers: int) -> None:
 def imported(state: State, zygote: Zygote) -> None:
     """Note that the new generation's zygote is ready: the canary comes next (see ``reconcile``)."""
     reload = state.reload
-    if reload is not None and reload.step is ReloadStep.IMPORTING:
+    if reload is None or reload.generation != zygote.generation:
+        return
+    if reload.step is ReloadStep.IMPORTING:
         reload.import_s = zygote.import_s
         reload.step = ReloadStep.CANARY
 
@@ -111,6 +114,9 @@ def became_ready(state: State, worker: Worker, now_s: float) -> None:
         reload.canary_s = now_s - worker.started_s
         reload.step = ReloadStep.ROLLING
         state.oldest_wanted = reload.base_generation + 1
+        for place in state.places.values():  # what made the old code fail may be mended
+            place.failures = 0
+            place.retry_at_s = None
 
 
 def concerns(state: State, generation: int) -> bool:
@@ -128,6 +134,7 @@ def fail_reload(state: State, failure: Failure, now_s: float) -> Iterator[ev.Eff
         return
     reload.failure = failure
     reload.step = ReloadStep.ROLLING_BACK
+    state.oldest_wanted = 0
     new = range(reload.base_generation + 1, state.generation + 1)
     if not _can_go_back(state, reload):
         # The old zygote is lost: a fork_id that has only a new worker keeps it.
@@ -136,7 +143,6 @@ def fail_reload(state: State, failure: Failure, now_s: float) -> Iterator[ev.Eff
             "their new one."
         )
     else:
-        state.oldest_wanted = 0
         state.refused_generations = [
             generation
             for generation in {*state.refused_generations, *new}
