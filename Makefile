@@ -31,6 +31,7 @@ repeat: $(VENV)/.installed-test  ## run one test N times: make repeat TEST=tests
 	@for i in $$(seq $(N)); do echo "run $$i of $(N)"; $(BIN)/python -m pytest -q $(TEST) || exit 1; done
 
 bench: $(VENV)/.installed-test  ## measure what the docs claim
+	@sh tests/support/prepare_machine.sh $(PYTHON) wrk
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.installed-test  ## write the generated pages

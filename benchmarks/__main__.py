@@ -21,6 +21,7 @@ BENCHMARKS = {
     "start": process_figures.start_up,
     "many": process_figures.two_hundred_workers,
     "request": process_figures.cpu_per_request,
+    "reload": process_figures.reloads_under_load,
 }
 
 

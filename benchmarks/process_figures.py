@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from benchmarks.figures import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.cluster import VICTIMS, Cluster, can_bind
+from support.commands import run_command
 from support.load import Load
 from support.waiting import eventually, pause
 
@@ -176,6 +178,33 @@ def two_hundred_workers() -> list[Figure]:
         Figure("200 workers ready", "s", tuple(starts_s)),
         Figure("one of 200 killed, successor ready", "ms", tuple(spans_ms)),
         Figure("supervisor PSS with 200 workers", "MiB", (supervisor_mib,)),
+    ]
+
+
+def reloads_under_load() -> list[Figure]:
+    """Ten seconds of wrk with 64 connections while reloads go on in a loop."""
+    spans_s = []
+    with running(workers=2) as made:
+        url = f"http://127.0.0.1:{made.port()}/"
+        with subprocess.Popen(
+            ["wrk", "-t2", "-c64", "-d10s", url], stdout=subprocess.PIPE, text=True
+        ) as wrk:
+            while wrk.poll() is None:
+                begun_s = time.perf_counter()
+                done = run_command(made, "reload")
+                assert done.returncode == 0, done.stderr
+                spans_s.append(time.perf_counter() - begun_s)
+            assert wrk.stdout is not None
+            output = wrk.stdout.read()
+    errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", output)))
+    bad = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", output)))
+    requests = re.search(r"(\d+) requests in", output)
+    assert requests is not None
+    note = f"{requests[1]} requests, {len(spans_s)} reloads"
+    return [
+        Figure("wrk -c 64 through reloads, socket errors", "", (float(errors),), 0, note),
+        Figure("wrk -c 64 through reloads, non-2xx answers", "", (float(bad),), 0, note),
+        Figure("one reload under this load, the command included", "s", tuple(spans_s)),
     ]
 
 

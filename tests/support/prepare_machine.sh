@@ -1,8 +1,9 @@
 #!/bin/sh
 # Check what a virtual environment needs, and install it with apt-get where we may.
-# Usage: prepare_machine.sh PYTHON
+# Usage: prepare_machine.sh PYTHON [DEBIAN_PACKAGE ...]   (each package brings a program of its name)
 set -eu
 python=$1
+shift
 
 if ! command -v "$python" >/dev/null 2>&1; then
     echo "There is no $python here: install Python 3.11 or later (Debian: apt-get install python3 python3-venv)." >&2
@@ -24,3 +25,14 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
+
+for package in "$@"; do
+    if ! command -v "$package" >/dev/null 2>&1; then
+        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+            apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package" >/dev/null
+        else
+            echo "The program $package is missing: install it first (Debian: apt-get install $package)." >&2
+            exit 1
+        fi
+    fi
+done

@@ -1,0 +1,349 @@
+"""A small world of processes that misbehave, for the supervisor's decisions. Seeded, no clock."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from support.histories import CRASHED, FAILED, KILLED, LEFT, LIMITS, TERMINATED
+from tornado_multi.process.messages import Drained
+from tornado_multi.process.scoreboard import MAX_ROWS
+from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
+from tornado_multi.supervisor.state import (
+    Phase,
+    ReloadStep,
+    State,
+    WorkerState,
+    ZygoteState,
+    from_plain,
+    to_plain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tornado_multi.process.linux import ProcessEnd
+
+MOST_WORKERS = 5
+DRAINED = Drained(0.1, 1, 1, 0, 0, 0)
+TIMER_SLACK_S = 0.001
+"""The loop's timer fires this much after a deadline."""
+
+
+@dataclass(slots=True)
+class FakeWorker:
+    """A worker process; *mail* is its channel to the supervisor."""
+
+    row: int
+    announced: bool = False
+    alive: bool = True
+    ready: bool = False
+    told: bool = False
+    is_new: bool = False
+    """Of a reload's generation."""
+    stubborn: bool = False
+    """It ignores Drain: only KILL ends it."""
+    mail: deque[ev.Event] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class FakeZygote:
+    """A zygote process; *mail* is its channel to the supervisor, *waiting* the Forks in it."""
+
+    generation: int
+    alive: bool = True
+    loaded: bool = False
+    failed: bool = False
+    released: bool = False
+    stubborn: bool = False
+    mail: deque[ev.Event] = field(default_factory=deque)
+    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+
+
+class World:
+    """Processes that do what real ones may do, driven by a seeded generator.
+
+    As in ``supervisor.children``: what a process said arrives before its end does, messages of
+    different processes cross, and the end of a worker is told only once it was announced.
+    """
+
+    def __init__(self, seed: int, *, calm_share: float = 0.8, commands: bool = True) -> None:
+        self.random = random.Random(seed)
+        self.now_s = 0.0
+        self.state = initial_state(self.random.randint(1, MOST_WORKERS), LIMITS)
+        self.inbox: deque[ev.Event] = deque()
+        self.zygotes: dict[int, FakeZygote] = {}
+        self.workers: dict[int, FakeWorker] = {}
+        self.calm = self.random.random() < calm_share
+        """Nothing fails. Most histories boot well; the others have trouble from the first moment."""
+        self.new_code_fails = 0.0
+        """How often a step of a reload's generation fails, also when all else is calm."""
+        self.time_passes = True
+        """Deadlines may pass while somebody still has something to do or to say."""
+        self.commands = commands
+        """People ask for reloads, other numbers of workers, and restarts."""
+        self.always: Callable[[World], None] = lambda _world: None
+        """Checked after each step."""
+        self.finishes = 0
+        self.trace: list[tuple[float, ev.Event, list[ev.Effect]]] = []
+        self.post(ev.Started())
+
+    # --- the supervisor's side --------------------------------------------------------------------
+
+    def post(self, event: ev.Event) -> None:
+        self.inbox.append(event)
+        while self.inbox:
+            event = self.inbox.popleft()
+            rows_before = set(self.state.workers)
+            effects = step(self.state, event, self.now_s)
+            self.trace.append((self.now_s, event, effects))
+            self.check(event, effects, rows_before)
+            for effect in effects:
+                self.perform(effect)
+
+    def check(self, event: ev.Event, effects: list[ev.Effect], rows_before: set[int]) -> None:
+        state = self.state
+        self._check_effects(effects, rows_before)
+        assert all(0 <= row < MAX_ROWS and row == state.workers[row].row for row in state.workers)
+        self._check_doubles()
+        assert state.phase is not Phase.FINISHED or not (state.workers or state.zygotes)
+        if isinstance(event, ev.DeadlinePassed):
+            deadline_s = next_deadline_s(state)
+            assert deadline_s is None or deadline_s > self.now_s, "a passed deadline stays: a spin"
+        if len(self.trace) % 5 == 0:
+            assert state == from_plain(json.loads(json.dumps(to_plain(state))))
+        self.always(self)
+
+    def _check_effects(self, effects: list[ev.Effect], rows_before: set[int]) -> None:
+        state = self.state
+        for effect in effects:
+            match effect:
+                case ev.StartZygote(generation) | ev.ReleaseZygote(generation):
+                    assert generation in state.zygotes, effect
+                case ev.KillZygote(generation):
+                    assert generation in state.zygotes, effect
+                case ev.ForkWorker(generation, row, fork_id):
+                    zygote, worker = state.zygotes[generation], state.workers[row]
+                    assert zygote.state is ZygoteState.READY, effect
+                    assert (fork_id, generation) == (worker.fork_id, worker.generation), effect
+                    assert worker.deadline_s is not None, "a deadline is set before the fork"
+                case ev.DrainWorker(row, _) | ev.KillWorker(row):
+                    assert row in state.workers, effect
+                case ev.ForgetWorker(row):
+                    assert row in rows_before, effect
+
+    def _check_doubles(self) -> None:
+        """One worker that stays per fork_id; beside it, at most one that is to be replaced."""
+        state, reload = self.state, self.state.reload
+        canary = reload.generation if reload and reload.step is ReloadStep.CANARY else None
+        staying = [
+            item
+            for item in state.workers.values()
+            if not item.leaving and item.generation != canary
+        ]
+        wanted = [item.fork_id for item in staying if state.is_wanted(item)]
+        assert len(wanted) == len(set(wanted)), "two workers that stay, for one fork_id"
+        for fork_id in state.places:
+            assert sum(item.fork_id == fork_id for item in staying) <= 2, f"a crowd at {fork_id}"
+        idle = [
+            item
+            for item in state.zygotes.values()
+            if not (item.released or item.kill_reason or item.failure)
+        ]
+        assert len(idle) <= (1 if reload is None else 2), "zygotes that nobody lets go"
+
+    def perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one explicit dispatch
+        match effect:
+            case ev.StartZygote(generation):
+                if self.misfortune(0.05):
+                    self.inbox.append(ev.ZygoteRefused(generation, "no process to be had"))
+                    return
+                stubborn = self.misfortune(0.1, is_new=self.is_of_reload(generation))
+                self.zygotes[generation] = FakeZygote(generation, stubborn=stubborn)
+                self.inbox.append(ev.ZygoteSpawned(generation, 100 + generation))
+            case ev.ReleaseZygote(generation):
+                if zygote := self.zygotes.get(generation):
+                    zygote.released = True
+                    zygote.waiting.clear()
+            case ev.KillZygote(generation):
+                if zygote := self.zygotes.get(generation):
+                    self.end_zygote(zygote, KILLED)
+            case ev.ForkWorker(generation, row, fork_id):
+                is_new = self.is_of_reload(generation)
+                stubborn = self.misfortune(0.1, is_new=is_new)
+                self.workers[row] = FakeWorker(row, alive=False, is_new=is_new, stubborn=stubborn)
+                if zygote := self.zygotes.get(generation):
+                    zygote.waiting.append((row, fork_id))
+            case ev.DrainWorker(row, _):
+                if (worker := self.workers.get(row)) and worker.alive:
+                    worker.told = True
+            case ev.KillWorker(row):
+                if (worker := self.workers.get(row)) and worker.alive and worker.announced:
+                    self.end_worker(worker, KILLED)
+            case ev.ForgetWorker(row):
+                self.workers.pop(row, None)  # if it lives, it reads end of file and leaves
+            case ev.ReadSettings():
+                self.inbox.append(self.settings_as_they_are())
+            case ev.Finish():
+                self.finishes += 1
+
+    # --- the processes' side ----------------------------------------------------------------------
+
+    def misfortune(self, share: float, *, is_new: bool = False) -> bool:
+        if is_new and self.random.random() < self.new_code_fails:
+            return True
+        return not self.calm and self.random.random() < share
+
+    def is_of_reload(self, generation: int) -> bool:
+        """Tell whether a generation is a reload's that can still fail."""
+        reload = self.state.reload
+        return reload is not None and generation > reload.base_generation
+
+    def settings_as_they_are(self) -> ev.Event:
+        if self.misfortune(0.1):
+            return ev.SettingsRefused("broken")
+        desired = self.random.choice([None, None, self.random.randint(1, MOST_WORKERS)])
+        surge = self.random.choice(["1", "25%", "100%"])
+        limits = dataclasses.replace(LIMITS, max_surge=surge)
+        return ev.SettingsRead(limits, None if self.calm else desired, ("a note",))
+
+    def end_zygote(self, zygote: FakeZygote, end: ProcessEnd) -> None:
+        if zygote.alive:
+            zygote.alive = False
+            zygote.mail.append(ev.ZygoteEnded(zygote.generation, end))
+
+    def end_worker(self, worker: FakeWorker, end: ProcessEnd) -> None:
+        if worker.alive:
+            worker.alive = False
+            worker.mail.append(ev.WorkerEnded(worker.row, end, self.random.randint(0, 9)))
+
+    def zygote_acts(self, zygote: FakeZygote) -> None:
+        if not zygote.alive:
+            return
+        if self.misfortune(0.1):
+            self.end_zygote(zygote, self.random.choice([KILLED, CRASHED, FAILED, TERMINATED]))
+        elif zygote.stubborn:
+            return
+        elif zygote.released or zygote.failed:
+            self.end_zygote(zygote, LEFT)
+        elif not zygote.loaded:
+            if self.misfortune(0.15, is_new=self.is_of_reload(zygote.generation)):
+                zygote.failed = True
+                usage = self.misfortune(0.3)
+                zygote.mail.append(ev.ZygoteLoadFailed(zygote.generation, "no", "", usage))
+            else:
+                zygote.loaded = True
+                zygote.mail.append(ev.ZygoteLoaded(zygote.generation, 0.1))
+        elif zygote.waiting:
+            row, _ = zygote.waiting.popleft()
+            if self.misfortune(0.1, is_new=self.is_of_reload(zygote.generation)):
+                zygote.mail.append(ev.ForkRefused(row, "no process to be had"))
+            elif worker := self.workers.get(row):
+                worker.alive = True
+                zygote.mail.append(ev.WorkerForked(row, 200 + row))
+
+    def worker_acts(self, worker: FakeWorker) -> None:
+        if not worker.alive:
+            return
+        if self.misfortune(0.1):
+            self.end_worker(worker, self.random.choice([KILLED, CRASHED, FAILED, LEFT, TERMINATED]))
+        elif worker.stubborn:
+            return
+        elif worker.told or (worker.ready and self.misfortune(0.1)):  # a TERM from outside
+            if worker.ready:
+                worker.mail.append(ev.WorkerDraining(worker.row))
+                worker.mail.append(ev.WorkerDrained(worker.row, DRAINED))
+            self.end_worker(worker, LEFT)
+        elif not worker.ready:
+            if self.misfortune(0.1, is_new=worker.is_new):
+                worker.mail.append(ev.WorkerBootFailed(worker.row, "no", ""))
+                if not self.misfortune(0.2):
+                    self.end_worker(worker, FAILED)
+            else:
+                worker.ready = True
+                worker.mail.append(ev.WorkerReady(worker.row))
+
+    def deliver(self, sender: FakeZygote | FakeWorker) -> None:
+        if not sender.mail:
+            return
+        event = sender.mail[0]
+        if isinstance(event, ev.WorkerEnded):
+            assert isinstance(sender, FakeWorker)
+            if not sender.announced:
+                return  # nobody knows its pid yet
+            self.workers.pop(sender.row)
+        sender.mail.popleft()
+        match event:
+            case ev.WorkerForked(row, _):
+                if worker := self.workers.get(row):
+                    worker.announced = True
+            case ev.ZygoteEnded(generation):
+                del self.zygotes[generation]
+        self.post(event)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Let one thing happen, or let time pass up to the next deadline."""
+        if self.commands and self.random.random() < 0.04:
+            self.post(self.a_command())
+        everybody = [*self.zygotes.values(), *self.workers.values()]
+        choice = self.random.random()
+        if everybody and (choice < 0.97 or not self.time_passes):
+            one = self.random.choice(everybody)
+            if self.random.random() < 0.5:
+                self.deliver(one)
+            elif isinstance(one, FakeZygote):
+                self.zygote_acts(one)
+            else:
+                self.worker_acts(one)
+        elif choice < 0.99:
+            self.pass_time()
+        else:
+            self.now_s += self.random.choice([0.01, 1.0, 20.0, 100.0])
+            self.post(ev.DeadlinePassed())
+
+    def a_command(self) -> ev.Event:
+        match self.random.randrange(3):
+            case 0:
+                return ev.ReloadAsked()
+            case 1:
+                return ev.ScaleAsked(self.random.randint(1, MOST_WORKERS))
+            case _:
+                return ev.RestartAsked(self.random.randrange(MOST_WORKERS))
+
+    def pass_time(self) -> None:
+        deadline_s = next_deadline_s(self.state)
+        if deadline_s is not None:
+            self.now_s = max(self.now_s, deadline_s + TIMER_SLACK_S)
+            self.post(ev.DeadlinePassed())
+
+    def settle(self) -> None:
+        """Let everybody act and be heard until nobody has anything to do or to say."""
+        for _ in range(200):
+            before = len(self.trace)
+            for one in [*self.zygotes.values(), *self.workers.values()]:
+                if isinstance(one, FakeZygote):
+                    self.zygote_acts(one)
+                else:
+                    self.worker_acts(one)
+                for _ in range(4):
+                    self.deliver(one)
+            if len(self.trace) == before:
+                return
+        raise AssertionError("the world does not settle")
+
+
+def is_whole(state: State) -> bool:
+    """Tell whether every fork_id is served by a worker that stays, and nothing is under way."""
+    ready = {
+        worker.fork_id
+        for worker in state.workers.values()
+        if worker.state is WorkerState.READY and not worker.leaving and state.is_wanted(worker)
+    }
+    return state.phase is Phase.SERVING and ready == set(state.places) and state.reload is None
