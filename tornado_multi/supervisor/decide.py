@@ -131,6 +131,7 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
         case ev.ScaleAsked(desired_workers):
             if state.phase in {Phase.BOOTING, Phase.SERVING}:
                 scale(state, desired_workers)
+                yield from _serve_if_ready(state)
         case ev.RestartAsked(fork_id):
             _restart_asked(state, fork_id)
         case ev.DeadlinePassed():
@@ -272,11 +273,15 @@ def _worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     if state.phase is Phase.SERVING:
         boot_ms = (now_s - worker.started_s) * 1000
         yield ev.Say("info", worker_name(worker), f"Ready after {boot_ms:.0f} ms.")
-    elif state.phase is Phase.BOOTING:
-        ready = {item.fork_id for item in state.workers.values() if item.ready_s is not None}
-        if ready.issuperset(state.places):
-            state.phase = Phase.SERVING
-            yield ev.AnnounceReady()
+    yield from _serve_if_ready(state)
+
+
+def _serve_if_ready(state: State) -> Iterator[ev.Effect]:
+    """End the boot when every fork_id has been ready: by a worker's word, or by a scale-down."""
+    ready = {item.fork_id for item in state.workers.values() if item.ready_s is not None}
+    if state.phase is Phase.BOOTING and ready.issuperset(state.places):
+        state.phase = Phase.SERVING
+        yield ev.AnnounceReady()
 
 
 def _worker_boot_failed(

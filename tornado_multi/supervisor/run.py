@@ -6,7 +6,6 @@ Runs in: supervisor, main thread, on asyncio.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import os
 import platform
@@ -14,7 +13,7 @@ import resource
 import signal
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
@@ -26,35 +25,24 @@ from tornado_multi.process.linux import become_child_subreaper
 from tornado_multi.settings.compare import take_over
 from tornado_multi.settings.model import MAX_WORKERS, Settings, to_plain
 from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.answers import Answers, Turns
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
-from tornado_multi.supervisor.state import Limits, Phase, ReloadStep
-from tornado_multi.supervisor.status import (
-    Identity,
-    build_status,
-    committed_report,
-    reload_progress,
-    settling,
-    unsettled_problem,
-)
+from tornado_multi.supervisor.state import Limits
 from tornado_multi.supervisor.watching import watch
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-    from tornado_multi.control.protocol import Request
     from tornado_multi.process.linux import ProcessEnd
     from tornado_multi.supervisor.listeners import BoundListener
     from tornado_multi.supervisor.report import Reporter
+    from tornado_multi.supervisor.status import Identity
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
 """signal -> whether the stop is hurried"""
-Reply = tuple[str, dict[str, Any]]
-STACKS_WAIT_S = 1.0
-"""A blocked loop lists no tasks; its threads are shown all the same."""
-STACKS_LOOK_S = 0.02
 RESERVED_SIGNALS = (
     signal.SIGUSR1,
     signal.SIGUSR2,
@@ -91,7 +79,7 @@ class Supervisor:
         self._in_turn = False
         self._timer: asyncio.TimerHandle | None = None
         self._notices_given: set[str] = set()
-        self._turn_waiters: list[asyncio.Future[None]] = []
+        self._turns = Turns()
         self._board, self._board_fd = sb.Scoreboard.create()
         self._app_nofile = _raise_nofile_limit()
         # Made in run(), where the loop is.
@@ -114,7 +102,7 @@ class Supervisor:
             on_peer_fault=self._peer_fault,
         )
         self._watch_signals()
-        control = ControlServer(self._control_socket, self._answer)
+        control = ControlServer(self._control_socket, self._answers().answer)
         await control.start()
         self._announce_start()
         self._post(ev.Started())
@@ -126,6 +114,18 @@ class Supervisor:
             listener.close()
         await control.close()
         return self._state.exit_code
+
+    def _answers(self) -> Answers:
+        return Answers(
+            self._identity,
+            self._state,
+            self._board,
+            self._children,
+            post=self._post,
+            clock=self._clock,
+            turns=self._turns,
+            finished=self._finished,
+        )
 
     def _start_watching(self) -> asyncio.Task[None] | None:
         if not self._settings.environment.reload_on_change:
@@ -150,10 +150,7 @@ class Supervisor:
         finally:
             self._in_turn = False
         self._arm_timer()
-        waiters, self._turn_waiters = self._turn_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._turns.ended()
 
     def _arm_timer(self) -> None:
         if self._timer is not None:
@@ -296,160 +293,6 @@ class Supervisor:
     def _peer_fault(self, who: str, what: str) -> None:
         text = f"[BUG] It broke the protocol between our own processes: {what}"
         self._reporter.say(ev.Say("error", who, text))
-
-    # --- control socket ---------------------------------------------------------------------------
-
-    async def _answer(self, request: Request) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        match request.command:
-            case "status":
-                yield "done", {"status": self.status()}
-            case "reload" | "scale" | "restart" | "stacks" if self._is_stopping():
-                yield "error", {"text": "The service is stopping."}
-            case "reload":
-                async for reply in self._answer_reload(request):
-                    yield reply
-            case "scale":
-                async for reply in self._answer_scale(request):
-                    yield reply
-            case "restart":
-                async for reply in self._answer_restart(request):
-                    yield reply
-            case "stacks":
-                async for reply in self._answer_stacks(request):
-                    yield reply
-            case "stop":
-                self._post(ev.StopAsked(None, hurried=False))
-                limit_s = self._state.limits.drain_timeout_s + self._state.limits.kill_grace_s
-                yield "stopping", {"limit_s": limit_s, "workers": len(self._state.workers)}
-                await asyncio.shield(self._finished)
-                yield "done", {"exit_code": self._state.exit_code}
-            case other:
-                text = f"This supervisor (tornado_multi {VERSION}) knows no command {other!r}."
-                yield "error", {"text": text}
-
-    def status(self) -> dict[str, Any]:
-        """Return the whole status; see ``supervisor.status``."""
-        words = self._board.words
-
-        def read_field(row: int, field: int) -> int:
-            return words[sb.HEADER_WORDS + row * sb.ROW_WORDS + field]
-
-        def route_name(row: int, route_id: int) -> str | None:
-            handle = self._children.workers.get(row)
-            return None if handle is None else handle.route_names.get(route_id)
-
-        return build_status(
-            self._identity,
-            self._state,
-            read_field,
-            route_name,
-            self._clock(),
-            strangers_reaped=self._children.strangers_reaped,
-        )
-
-    def _is_stopping(self) -> bool:
-        return self._state.phase in {Phase.STOPPING, Phase.FINISHED}
-
-    async def _next_turn(self) -> None:
-        """Wait until something has happened."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._turn_waiters.append(waiter)
-        await waiter
-
-    async def _answer_reload(self, request: Request) -> AsyncIterator[Reply]:
-        state = self._state
-        number = state.reload_count + 1  # the next to begin, whether at once or queued
-        self._post(ev.ReloadAsked())
-        if state.reload is not None and state.reload.number != number:
-            yield "queued", {"number": number, "behind": state.reload.number}
-        wait_drain = request.arguments.get("wait_drain", True) is True
-        told: dict[str, Any] = {}
-        while not self._is_stopping():
-            report = state.last_reload
-            if report is not None and report.number >= number:
-                yield "done", {"report": dataclasses.asdict(report)}
-                return
-            if state.reload is not None and state.reload.number == number:
-                progress = reload_progress(state)
-                if progress != told:
-                    told = progress
-                    yield "progress", progress
-                if state.reload.step is ReloadStep.DRAINING and not wait_drain:
-                    yield "done", {"report": committed_report(state, self._clock())}
-                    return
-            await self._next_turn()
-        yield "error", {"text": "The service was stopped during the reload."}
-
-    async def _answer_scale(self, request: Request) -> AsyncIterator[Reply]:
-        wanted = request.arguments.get("workers")
-        if type(wanted) is not int or not 1 <= wanted <= MAX_WORKERS:
-            yield "error", {"text": f"The number of workers must be 1..{MAX_WORKERS}."}
-            return
-        self._post(ev.ScaleAsked(wanted))
-        async for reply in self._answer_settled(set(range(wanted))):
-            yield reply
-
-    async def _answer_restart(self, request: Request) -> AsyncIterator[Reply]:
-        fork_id = request.arguments.get("fork_id")
-        if fork_id not in self._state.places:
-            last = self._state.desired_workers - 1
-            yield "error", {"text": f"There is no worker {fork_id}; fork_ids are 0..{last}."}
-            return
-        self._post(ev.RestartAsked(fork_id))
-        async for reply in self._answer_settled({fork_id}):
-            yield reply
-
-    async def _answer_settled(self, fork_ids: set[int]) -> AsyncIterator[Reply]:
-        """Reply when these fork_ids have ready workers and nothing else is left to leave."""
-        told: dict[str, Any] = {}
-        while not self._is_stopping():
-            problem = unsettled_problem(self._state, fork_ids)
-            if problem is not None:
-                yield "error", {"text": problem}
-                return
-            progress = settling(self._state, fork_ids)
-            if progress != told:
-                told = progress
-                yield "progress", progress
-            if not progress["starting"] and not progress["draining"]:
-                yield "done", {"workers": self._state.desired_workers}
-                return
-            await self._next_turn()
-        yield "error", {"text": "The service was stopped meanwhile."}
-
-    async def _answer_stacks(self, request: Request) -> AsyncIterator[Reply]:
-        fork_id = request.arguments.get("fork_id")
-        asked = [
-            (worker, self._children.ask_for_stacks(worker.row))
-            for worker in self._state.workers.values()
-            if worker.row in self._children.workers and fork_id in {None, worker.fork_id}
-        ]
-        if not asked:
-            yield "error", {"text": f"There is no worker {fork_id}."}
-            return
-        deadline_s = self._clock() + STACKS_WAIT_S
-        while self._clock() < deadline_s and not all(  # noqa: ASYNC110 - threads write silently
-            self._tasks_of(worker.row, number) is not None for worker, number in asked
-        ):
-            await asyncio.sleep(STACKS_LOOK_S)
-        stacks = [
-            {
-                "fork_id": worker.fork_id,
-                "pid": worker.pid,
-                "generation": worker.generation,
-                "state": str(worker.state),
-                "threads": self._children.read_threads(worker.row),
-                "tasks": self._tasks_of(worker.row, number),
-            }
-            for worker, number in asked
-        ]
-        yield "done", {"stacks": stacks}
-
-    def _tasks_of(self, row: int, number: int) -> str | None:
-        handle = self._children.workers.get(row)
-        if handle is None:
-            return ""  # it has ended meanwhile
-        return handle.tasks[1] if handle.tasks[0] == number else None
 
     # --- startup block ----------------------------------------------------------------------------
 

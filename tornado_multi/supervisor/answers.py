@@ -1,0 +1,225 @@
+"""What the supervisor answers on its control socket. Runs in: supervisor, on its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from tornado_multi.process import scoreboard as sb
+from tornado_multi.settings.model import MAX_WORKERS
+from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.state import Phase, ReloadStep
+from tornado_multi.supervisor.status import (
+    Identity,
+    build_status,
+    committed_report,
+    reload_progress,
+    settling,
+    unsettled_problem,
+)
+from tornado_multi.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tornado_multi.control.protocol import Request
+    from tornado_multi.supervisor.children import Children
+    from tornado_multi.supervisor.state import State
+
+Reply = tuple[str, dict[str, Any]]
+STACKS_WAIT_S = 1.0
+"""A blocked loop lists no tasks; its threads are shown all the same."""
+STACKS_LOOK_S = 0.02
+
+
+class Turns:
+    """Lets coroutines wait until the supervisor has taken in an event."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    async def next(self) -> None:
+        """Return after the next turn."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def ended(self) -> None:
+        """Wake all who wait."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Answers:
+    """Reads the state; what is to change goes into the inbox as an event."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        state: State,
+        board: sb.Scoreboard,
+        children: Children,
+        *,
+        post: Callable[[ev.Event], None],
+        clock: Callable[[], float],
+        turns: Turns,
+        finished: asyncio.Future[None],
+    ) -> None:
+        self._identity = identity
+        self._state = state
+        self._board = board
+        self._children = children
+        self._post = post
+        self._clock = clock
+        self._turns = turns
+        self._finished = finished
+
+    async def answer(self, request: Request) -> AsyncIterator[Reply]:
+        """Reply to one request until it is done."""
+        match request.command:
+            case "status":
+                yield "done", {"status": self.status()}
+            case "reload" | "scale" | "restart" | "stacks" if self._is_stopping():
+                yield "error", {"text": "The service is stopping."}
+            case "reload":
+                async for reply in self._answer_reload(request):
+                    yield reply
+            case "scale":
+                async for reply in self._answer_scale(request):
+                    yield reply
+            case "restart":
+                async for reply in self._answer_restart(request):
+                    yield reply
+            case "stacks":
+                async for reply in self._answer_stacks(request):
+                    yield reply
+            case "stop":
+                self._post(ev.StopAsked(None, hurried=False))
+                limit_s = self._state.limits.drain_timeout_s + self._state.limits.kill_grace_s
+                yield "stopping", {"limit_s": limit_s, "workers": len(self._state.workers)}
+                await asyncio.shield(self._finished)
+                yield "done", {"exit_code": self._state.exit_code}
+            case other:
+                text = f"This supervisor (tornado_multi {VERSION}) knows no command {other!r}."
+                yield "error", {"text": text}
+
+    def status(self) -> dict[str, Any]:
+        """Return the whole status; see ``supervisor.status``."""
+        words = self._board.words
+
+        def read_field(row: int, field: int) -> int:
+            return words[sb.HEADER_WORDS + row * sb.ROW_WORDS + field]
+
+        def route_name(row: int, route_id: int) -> str | None:
+            handle = self._children.workers.get(row)
+            return None if handle is None else handle.route_names.get(route_id)
+
+        return build_status(
+            self._identity,
+            self._state,
+            read_field,
+            route_name,
+            self._clock(),
+            strangers_reaped=self._children.strangers_reaped,
+        )
+
+    def _is_stopping(self) -> bool:
+        return self._state.phase in {Phase.STOPPING, Phase.FINISHED}
+
+    async def _answer_reload(self, request: Request) -> AsyncIterator[Reply]:
+        state = self._state
+        number = state.reload_count + 1  # the next to begin, whether at once or queued
+        self._post(ev.ReloadAsked())
+        if state.reload is not None and state.reload.number != number:
+            yield "queued", {"number": number, "behind": state.reload.number}
+        wait_drain = request.arguments.get("wait_drain", True) is True
+        told: dict[str, Any] = {}
+        while not self._is_stopping():
+            report = state.last_reload
+            if report is not None and report.number >= number:
+                yield "done", {"report": dataclasses.asdict(report)}
+                return
+            if state.reload is not None and state.reload.number == number:
+                progress = reload_progress(state)
+                if progress != told:
+                    told = progress
+                    yield "progress", progress
+                if state.reload.step is ReloadStep.DRAINING and not wait_drain:
+                    yield "done", {"report": committed_report(state, self._clock())}
+                    return
+            await self._turns.next()
+        yield "error", {"text": "The service was stopped during the reload."}
+
+    async def _answer_scale(self, request: Request) -> AsyncIterator[Reply]:
+        wanted = request.arguments.get("workers")
+        if type(wanted) is not int or not 1 <= wanted <= MAX_WORKERS:
+            yield "error", {"text": f"The number of workers must be 1..{MAX_WORKERS}."}
+            return
+        self._post(ev.ScaleAsked(wanted))
+        async for reply in self._answer_settled(set(range(wanted))):
+            yield reply
+
+    async def _answer_restart(self, request: Request) -> AsyncIterator[Reply]:
+        fork_id = request.arguments.get("fork_id")
+        if fork_id not in self._state.places:
+            last = self._state.desired_workers - 1
+            yield "error", {"text": f"There is no worker {fork_id}; fork_ids are 0..{last}."}
+            return
+        self._post(ev.RestartAsked(fork_id))
+        async for reply in self._answer_settled({fork_id}):
+            yield reply
+
+    async def _answer_settled(self, fork_ids: set[int]) -> AsyncIterator[Reply]:
+        """Reply when these fork_ids have ready workers and nothing else is left to leave."""
+        told: dict[str, Any] = {}
+        while not self._is_stopping():
+            problem = unsettled_problem(self._state, fork_ids)
+            if problem is not None:
+                yield "error", {"text": problem}
+                return
+            progress = settling(self._state, fork_ids)
+            if progress != told:
+                told = progress
+                yield "progress", progress
+            if not progress["starting"] and not progress["draining"]:
+                yield "done", {"workers": self._state.desired_workers}
+                return
+            await self._turns.next()
+        yield "error", {"text": "The service was stopped meanwhile."}
+
+    async def _answer_stacks(self, request: Request) -> AsyncIterator[Reply]:
+        fork_id = request.arguments.get("fork_id")
+        asked = [
+            (worker, self._children.ask_for_stacks(worker.row))
+            for worker in self._state.workers.values()
+            if worker.row in self._children.workers and fork_id in {None, worker.fork_id}
+        ]
+        if not asked:
+            yield "error", {"text": f"There is no worker {fork_id}."}
+            return
+        deadline_s = self._clock() + STACKS_WAIT_S
+        while self._clock() < deadline_s and not all(  # noqa: ASYNC110 - threads write silently
+            self._tasks_of(worker.row, number) is not None for worker, number in asked
+        ):
+            await asyncio.sleep(STACKS_LOOK_S)
+        stacks = [
+            {
+                "fork_id": worker.fork_id,
+                "pid": worker.pid,
+                "generation": worker.generation,
+                "state": str(worker.state),
+                "threads": self._children.read_threads(worker.row),
+                "tasks": self._tasks_of(worker.row, number),
+            }
+            for worker, number in asked
+        ]
+        yield "done", {"stacks": stacks}
+
+    def _tasks_of(self, row: int, number: int) -> str | None:
+        handle = self._children.workers.get(row)
+        if handle is None:
+            return ""  # it has ended meanwhile
+        return handle.tasks[1] if handle.tasks[0] == number else None
