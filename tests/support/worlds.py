@@ -115,7 +115,7 @@ class World:
         if isinstance(event, ev.DeadlinePassed):
             deadline_s = next_deadline_s(state)
             assert deadline_s is None or deadline_s > self.now_s, "a passed deadline stays: a spin"
-        if len(self.trace) % 5 == 0:
+        if len(self.trace) % 30 == 0:
             assert state == from_plain(json.loads(json.dumps(to_plain(state))))
         self.always(self)
 
