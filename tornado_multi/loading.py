@@ -29,6 +29,8 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
     """
     _switch_off_autoreload()
     module_name, _, attribute = app.partition(":")
+    # The command line as the app's author knows it: its own name, its own arguments.
+    sys.argv = [app, *(app_arguments or ())]
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -43,7 +45,7 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
         raise _failure(f"importing {module_name}", error) from error
     target = _find_attribute(module, module_name, attribute)
     if app_arguments is not None:
-        _parse_app_options(app_arguments)
+        _parse_app_options()
     return target
 
 
@@ -69,12 +71,12 @@ def _find_attribute(module: object, module_name: str, attribute: str) -> object:
     return target
 
 
-def _parse_app_options(arguments: tuple[str, ...]) -> None:
+def _parse_app_options() -> None:
     """Give what followed ``--`` to tornado.options, without its callbacks (they open log files)."""
     from tornado import options
 
     try:
-        rest = options.parse_command_line([sys.argv[0], *arguments], final=False)
+        rest = options.parse_command_line(list(sys.argv), final=False)
     except (options.Error, ValueError) as error:  # ValueError: --port=many
         text = f"The app's options (after --) are wrong: {error}."
         raise LoadError(text, usage=True) from error

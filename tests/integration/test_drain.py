@@ -145,7 +145,7 @@ def test_an_event_stream_ends_with_its_last_chunk(
     assert last_words in answer
     assert answer.endswith(b"0\r\n\r\n")
     assert made.wait_gone() == 0
-    assert ("1 event streams ended" in made.log()) == (kind == "deaf")
+    assert ("1 event stream ended" in made.log()) == (kind == "deaf")
     assert " 0 cut" in made.log()
 
 

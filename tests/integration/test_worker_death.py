@@ -115,12 +115,13 @@ def test_ctrl_c_of_the_terminal_reaches_the_group_but_only_the_supervisor_acts(
 ) -> None:
     """INT and QUIT to the whole process group: workers and zygote ignore them."""
     made = cluster(workers=2)
-    pids = made.worker_pids()
-    for pid in [*pids, made.zygote_pid()]:
+    pids, zygote = made.worker_pids(), made.zygote_pid()
+    for pid in [*pids, zygote]:
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGQUIT)
         os.kill(pid, signal.SIGHUP)
     assert pids == made.worker_pids()
+    assert zygote == made.zygote_pid()
     assert made.get("/")
     os.killpg(made.pid, signal.SIGINT)
     assert made.wait_gone() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -14,6 +15,7 @@ from tornado_multi.settings.load import (
     mirror,
     run,
     sources,
+    unknown_variables,
     unmirror,
 )
 from tornado_multi.settings.model import GROUPS, TABLES, ControlSettings, Settings
@@ -49,6 +51,8 @@ def run_command(arguments: list[str]) -> int:
     def serve(settings: Settings) -> int:
         from tornado_multi.cli.serve import serve as run_serve
 
+        for sentence in unknown_variables():
+            print(f"tornado-multi: {sentence}", file=sys.stderr)
         return run_serve(settings, app_arguments, lambda: read_settings(own))
 
     app = App(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tornado_multi.settings.model import Settings
@@ -17,7 +17,11 @@ def take_over(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
 
     The number of workers is the caller's affair: scale may have changed it since.
     """
-    kept, notes = {}, []
+    kept: dict[str, Any] = {}
+    notes = []
+    if new.app != old.app:
+        notes.append(_note("app", old.app, new.app))
+        kept["app"] = old.app
     for group, names in FIXED_GROUPS.items():
         old_group, new_group = getattr(old, group), getattr(new, group)
         fixed = names or [item.name for item in dataclasses.fields(old_group)]
@@ -25,13 +29,17 @@ def take_over(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
         for name in fixed:
             before, after = getattr(old_group, name), getattr(new_group, name)
             if before != after:
-                notes.append(
-                    f"{name} has changed from {_text(before)} to {_text(after)}; that takes a "
-                    "restart, the old value holds."
-                )
+                notes.append(_note(name, before, after))
                 changes[name] = before
         kept[group] = dataclasses.replace(new_group, **changes)
     return dataclasses.replace(new, **kept), notes
+
+
+def _note(name: str, before: object, after: object) -> str:
+    return (
+        f"{name} has changed from {_text(before)} to {_text(after)}; that takes a restart, the old "
+        "value holds."
+    )
 
 
 def _text(value: object) -> str:

@@ -27,7 +27,7 @@ from typing import (
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Dict, Env
-from cyclopts.exceptions import CoercionError, UnknownOptionError, ValidationError
+from cyclopts.exceptions import CoercionError, MissingArgumentError, ValidationError
 
 from tornado_multi.settings.model import (
     GROUPS,
@@ -259,9 +259,25 @@ def explain(error: CycloptsError) -> str:
             hint = _wanted(error.target_type, argument.hint if argument else None)
             if token is not None:
                 return f"{_given(token)}: must be {hint}"
-        case UnknownOptionError():
-            pass
+        case MissingArgumentError() if argument is not None and argument.name == "--app":
+            return "serve needs an app: tornado-multi serve MODULE:ATTR, or app in the file."
     return " ".join(str(error).split())
+
+
+def unknown_variables() -> list[str]:
+    """Return one sentence for each variable of ours in the environment that no option reads."""
+    known = [
+        f"{ENVIRONMENT_PREFIX}{key.replace('.', '_').upper()}" for key in [*_known_keys(), "config"]
+    ]
+    found = [
+        name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
+    sentences = []
+    for name in sorted(found):
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        sentences.append(f"The environment variable {name} is ignored: no option has it.{hint}")
+    return sentences
 
 
 def _given(token: Token) -> str:

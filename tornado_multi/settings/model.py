@@ -138,12 +138,10 @@ class WorkerSettings:
         at_least=0,
         at_most=86400,
     )
-    drain_websocket_code: int = option(
+    drain_websocket_code: Literal[1001, 1012] = option(
         1001,
         "Close code that websockets get from a worker which leaves: 1001 (going away) or 1012 "
         "(service restart).",
-        at_least=1000,
-        at_most=4999,
     )
     drain_idle_s: float = option(
         1.0,

@@ -49,6 +49,9 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_LONGEST_S = 30.0
 HEALTHY_AFTER_S = 60.0
 """A process that was ready this long starts with a clean record if it dies."""
+KILLS_AT_ONCE = 10
+KILLS_WINDOW_S = 60.0
+"""So many kills from outside per fork_id in this time are answered at once, further ones slower."""
 OUTSIDE_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM})
 """Signals by which people, tests and the OOM killer end a process: no fault of the app's code."""
 
@@ -130,10 +133,12 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
             yield from fail_reload(state, Failure(reason, ""), now_s)
         case ev.ScaleAsked(desired_workers):
             if state.phase in {Phase.BOOTING, Phase.SERVING}:
+                text = f"Scaling from {state.desired_workers} to {desired_workers} workers."
+                yield ev.Say("info", "supervisor", text)
                 scale(state, desired_workers)
                 yield from _serve_if_ready(state)
         case ev.RestartAsked(fork_id):
-            _restart_asked(state, fork_id)
+            yield from _restart_asked(state, fork_id)
         case ev.DeadlinePassed():
             yield from _deadlines_passed(state, now_s)
 
@@ -237,7 +242,7 @@ def _no_zygote(state: State, reason: str, now_s: float, *, code: ExitCode) -> It
     yield ev.Say(
         "error",
         "supervisor",
-        f"{reason} The workers serve on; another try in {pause_s:g} s.",
+        f"{reason.rstrip('.')}. The workers serve on; another try in {pause_s:g} s.",
         {"retry_in_s": pause_s},
     )
 
@@ -299,7 +304,9 @@ def _worker_boot_failed(
     elif (
         state.failure is None and not worker.leaving
     ):  # or the siblings would repeat what ends the service already
-        yield ev.Say("error", worker_name(worker), f"{reason}\n{detail}".rstrip(), {"boot": False})
+        yield ev.Say(
+            "error", worker_name(worker), f"{reason}\n{detail}".rstrip(), {"reason": reason}
+        )
 
 
 def _worker_draining(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
@@ -312,6 +319,7 @@ def _worker_draining(state: State, row: int, now_s: float) -> Iterator[ev.Effect
         if place := state.places.get(worker.fork_id):
             place.restarts += 1
             place.last_end = "told to leave by SIGTERM"
+            _count_kill(place, now_s)
         yield ev.Say("info", worker_name(worker), "Told to leave by SIGTERM; replacing it.")
     worker.state = WorkerState.DRAINING
 
@@ -325,14 +333,18 @@ def _worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect
         state.reload.cut += report.cut
     parts = [f"{report.finished} finished", f"{report.closed_idle} idle closed"]
     if report.closed_websockets:
-        parts.append(f"{report.closed_websockets} websockets closed")
+        parts.append(f"{_count(report.closed_websockets, 'websocket')} closed")
     if report.ended_streams:
-        parts.append(f"{report.ended_streams} event streams ended")
+        parts.append(f"{_count(report.ended_streams, 'event stream')} ended")
     parts.append(f"{report.cut} cut")
     text = f"Drained in {report.duration_s:.2f} s: {', '.join(parts)}"
     text += f" ({', '.join(report.cut_handlers)})." if report.cut_handlers else "."
     extra = {"drain": dataclasses.asdict(report)}
     yield ev.Say("warning" if report.cut else "info", worker_name(worker), text, extra)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _worker_ended(  # noqa: PLR0911 - one return for each way that an end is explained
@@ -379,6 +391,7 @@ def _worker_ended(  # noqa: PLR0911 - one return for each way that an end is exp
     if from_outside or healthy_s >= HEALTHY_AFTER_S:
         place.last_end = why
         yield ev.Say("warning", worker_name(worker), f"The worker {why}; replacing it.", extra)
+        _count_kill(place, now_s)
         return
     if concerns(state, worker.generation):
         reason = f"Worker {worker.fork_id} of the new generation {why} soon after it was ready."
@@ -387,11 +400,27 @@ def _worker_ended(  # noqa: PLR0911 - one return for each way that an end is exp
     yield from _back_off(place, worker, why, now_s)
 
 
-def _restart_asked(state: State, fork_id: int) -> None:
+def _count_kill(place: Place, now_s: float) -> None:
+    """Replace a worker killed from outside at once, but not for ever without a pause.
+
+    People and tests kill now and then; the OOM killer, or an app that kills itself, may do it each
+    time it is ready.
+    """
+    if now_s - place.kills_since_s > KILLS_WINDOW_S:
+        place.kills, place.kills_since_s = 0, now_s
+    place.kills += 1
+    if place.kills > KILLS_AT_ONCE:
+        place.retry_at_s = now_s + BACKOFF_FIRST_S
+
+
+def _restart_asked(state: State, fork_id: int) -> Iterator[ev.Effect]:
     """Have a fork_id's worker replaced; a pause after failures is over."""
-    if place := state.places.get(fork_id):
-        place.failures = 0
-        place.retry_at_s = None
+    place = state.places.get(fork_id)
+    if place is None or state.phase not in {Phase.BOOTING, Phase.SERVING}:
+        return
+    yield ev.Say("info", "supervisor", f"Restarting worker {fork_id}.")
+    place.failures = 0
+    place.retry_at_s = None
     for worker in state.workers.values():
         if worker.fork_id == fork_id and not worker.leaving:
             worker.outdated = True

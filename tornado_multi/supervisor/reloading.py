@@ -66,8 +66,7 @@ def settings_read(state: State, event: ev.SettingsRead, now_s: float) -> Iterato
     reload.notes = list(event.notes)
     for note in event.notes:
         yield ev.Say("warning", "supervisor", note)
-    if event.desired_workers is not None:
-        scale(state, event.desired_workers)
+    reload.desired_workers = event.desired_workers
     reload.step = ReloadStep.IMPORTING
     reload.base_generation = state.generation  # a lost zygote may have been replaced meanwhile
     yield start_zygote(state, now_s)
@@ -114,6 +113,8 @@ def became_ready(state: State, worker: Worker, now_s: float) -> None:
         reload.canary_s = now_s - worker.started_s
         reload.step = ReloadStep.ROLLING
         state.oldest_wanted = reload.base_generation + 1
+        if reload.desired_workers is not None:
+            scale(state, reload.desired_workers)
         for place in state.places.values():  # what made the old code fail may be mended
             place.failures = 0
             place.retry_at_s = None

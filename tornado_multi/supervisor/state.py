@@ -92,6 +92,9 @@ class Place:
     restarts: int = 0
     failures: int = 0
     """Deaths in a row without healthy time between; sets the backoff."""
+    kills: int = 0
+    """Deaths by KILL or TERM from outside since ``kills_since_s``."""
+    kills_since_s: float = 0.0
     retry_at_s: float | None = None
     """Monotonic. When the next worker is due; None = as soon as possible."""
     last_end: str | None = None
@@ -131,6 +134,8 @@ class Reload:
     base_generation: int
     """Generations above this one belong to the reload."""
     generation: int | None = None
+    desired_workers: int | None = None
+    """A number of workers that is new in the settings: counts from the canary on."""
     import_s: float | None = None
     canary_s: float | None = None
     drained: int = 0

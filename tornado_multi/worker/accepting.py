@@ -9,6 +9,7 @@ Runs in: worker, on its loop. ``may_accept`` is pure.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import resource
 import socket
@@ -79,13 +80,21 @@ class Accepting:
         self._aside_until_s = 0.0
         self.connections = 0
 
-    def add(self, sock: socket.socket, on_connection: OnConnection) -> None:
-        """Begin to accept on one more listener."""
-        self._listeners.append((sock, on_connection))
+    def add(self, sock: socket.socket, on_connection: OnConnection) -> Callable[[], None]:
+        """Begin to accept on one more listener. Returns what ends it (``TCPServer.stop``)."""
+        entry = (sock, on_connection)
+        self._listeners.append(entry)
         if self._listening:
             self._loop.add_reader(sock, self._readable, sock, on_connection)
         elif self._timer is None and not self._stopped:
             self._resume()
+        return functools.partial(self._remove, entry)
+
+    def _remove(self, entry: tuple[socket.socket, OnConnection]) -> None:
+        if entry in self._listeners:
+            self._listeners.remove(entry)
+            if self._listening:
+                self._loop.remove_reader(entry[0])
 
     def stop(self) -> None:
         """Accept nothing from now on. The listeners stay open: siblings share them."""
@@ -181,9 +190,10 @@ class Accepting:
         )
         self._pause(RESOURCE_PAUSE_S)
 
-    def _lowest_free_fd(self) -> int:
+    @staticmethod
+    def _lowest_free_fd() -> int:
         try:
-            fd = os.dup(self._listeners[0][0].fileno())
+            fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return sys.maxsize
         os.close(fd)

@@ -40,12 +40,22 @@ class ConnectionState(StrEnum):
 class ConnectionRecord:
     """One connection, from accept to close."""
 
-    __slots__ = ("_state", "delegate", "handler_name", "request", "since_s", "stream")
+    __slots__ = (
+        "_state",
+        "delegate",
+        "handler_name",
+        "headers_since_s",
+        "request",
+        "since_s",
+        "stream",
+    )
 
     def __init__(self, stream: BaseIOStream, now_s: float) -> None:
         self.stream = stream
         self.since_s = now_s
         """Monotonic. When the present state began."""
+        self.headers_since_s: float | None = None
+        """Monotonic. When a sweep first saw the beginning of a request's headers."""
         self.request: HTTP1Connection | None = None
         """The request in progress, or the one to come."""
         self.delegate: HTTPMessageDelegate | None = None
@@ -73,6 +83,7 @@ class ConnectionRecord:
         """Change the state."""
         self._state = state
         self.since_s = now_s
+        self.headers_since_s = None
 
 
 class Routes:
@@ -222,7 +233,14 @@ class Connections:
         """
         now_s = self._clock()
         for record in list(self.records.values()):
-            if record.state is ConnectionState.IDLE:
-                slow = private.has_unread_input(record.stream)
-                if now_s - record.since_s > (header_timeout_s if slow else idle_timeout_s):
-                    record.stream.close()
+            if record.state is not ConnectionState.IDLE:
+                continue
+            if not private.has_unread_input(record.stream):
+                late = now_s - record.since_s > idle_timeout_s
+            elif record.headers_since_s is None:
+                record.headers_since_s = now_s
+                late = False
+            else:
+                late = now_s - record.headers_since_s > header_timeout_s
+            if late:
+                record.stream.close()

@@ -63,7 +63,7 @@ class Drain:
         self._ended_streams: set[BaseIOStream] = set()
         self._hooks: set[asyncio.Future[Any]] = set()
         self._closed_idle = 0
-        self._closed_websockets = 0
+        self._told_websockets: set[BaseIOStream] = set()
 
     def hurry(self, timeout_s: float) -> None:
         """Leave within *timeout_s* from now, if that is sooner."""
@@ -128,7 +128,7 @@ class Drain:
         handler = private.handler_of(record.delegate)
         if not isinstance(handler, WebSocketHandler):
             return  # another protocol, for which we know no word: it has until the deadline
-        self._closed_websockets += 1
+        self._told_websockets.add(record.stream)
         if not self._call_hook(handler):
             handler.close(self._settings.drain_websocket_code, REASON)
 
@@ -172,16 +172,21 @@ class Drain:
     # --- the end ----------------------------------------------------------------------------------
 
     def _cut_the_rest(self) -> Drained:
-        cut = list(self._connections.records.values())
+        finished = self._connections.finished_while_draining
+        left = list(self._connections.records.values())
+        cut = [record for record in left if not _is_idle(record)]
         names = sorted({_name(record) for record in cut})
-        for record in cut:
+        self._closed_idle += len(left) - len(cut)
+        open_streams = {record.stream for record in left}
+        closed_websockets = len(self._told_websockets - open_streams)
+        for record in left:
             record.stream.close()
         self._connections.lingering.end_all()
         return Drained(
             duration_s=self._clock() - self._begun_s,
-            finished=self._connections.finished_while_draining,
+            finished=finished,
             closed_idle=self._closed_idle,
-            closed_websockets=self._closed_websockets,
+            closed_websockets=closed_websockets,
             ended_streams=len(self._ended_streams),
             cut=len(cut),
             cut_handlers=tuple(names),
@@ -196,6 +201,11 @@ class Drain:
         except TimeoutError:
             return
         self._hurried.clear()
+
+
+def _is_idle(record: ConnectionRecord) -> bool:
+    """Tell whether nobody loses anything by this connection's end."""
+    return record.state is ConnectionState.IDLE and not private.has_unread_input(record.stream)
 
 
 def _name(record: ConnectionRecord) -> str:

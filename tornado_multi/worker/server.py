@@ -83,7 +83,9 @@ class DrainingHTTPServer(HTTPServer):
         """Accept on *sockets*, which the sibling workers share."""
         for sock in sockets:
             self._sockets[sock.fileno()] = sock
-            self.accepting.add(sock, functools.partial(private.handle_connection, self))
+            self._handlers[sock.fileno()] = self.accepting.add(
+                sock, functools.partial(private.handle_connection, self)
+            )
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Begin a connection's record."""

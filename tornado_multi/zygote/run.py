@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
     from tornado_multi.process.assignment import WorkerMain
 
-IGNORED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+IGNORED_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+"""A zygote leaves on command or at end of file; what people and terminals send is not for it."""
 
 
 def ignore_signal(_number: int, _frame: FrameType | None) -> None:

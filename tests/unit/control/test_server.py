@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -128,6 +129,9 @@ def run(tmp_path: Path) -> Callable[[Scenario], None]:
     """Run a scenario against a live server; nothing of the server may be left after it."""
 
     async def main(scenario: Scenario) -> None:
+        problems: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: problems.append(context))
         service = Service(tmp_path / "c.sock")
         await service.server.start()
         try:
@@ -137,7 +141,10 @@ def run(tmp_path: Path) -> Callable[[Scenario], None]:
         finally:
             await service.server.close(grace_s=0.0)
 
+        gc.collect(1)  # a task's unheard exception is told when the task goes
+
         assert set() == asyncio.all_tasks() - {asyncio.current_task()}
+        assert [] == problems
 
     return lambda scenario: asyncio.run(main(scenario))
 

@@ -273,7 +273,7 @@ def test_an_app_without_module_or_attribute_is_refused(serve: Serve, app: str, s
 
 def test_a_missing_app_is_refused(serve: Serve) -> None:
     """There is no default app."""
-    assert "--app requires an argument" in refusal(serve, app=None)
+    assert "serve needs an app" in refusal(serve, app=None)
 
 
 # --- wrong values ---------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_a_leaving_worker_that_stays_is_killed() -> None:
         ),
         (
             Drained(5.0, 0, 0, 4, 1, 0),
-            "info {}: Drained in 5.00 s: 0 finished, 0 idle closed, 4 websockets closed, 1 event streams ended, 0 cut.",
+            "info {}: Drained in 5.00 s: 0 finished, 0 idle closed, 4 websockets closed, 1 event stream ended, 0 cut.",
         ),
         (
             Drained(30.0, 0, 0, 0, 0, 2, ("GET a.Slow", "POST a.Slow")),
@@ -449,3 +449,25 @@ def test_a_place_in_backoff_is_no_deadline_while_nobody_can_fork() -> None:
     )
 
     assert 61.0 == next_deadline_s(seen.state)  # the import's
+
+
+@pytest.mark.parametrize("way", ["KILL", "TERM"])
+def test_kills_without_end_are_answered_slower(way: str) -> None:
+    """Ten in a minute are replaced at once; further ones, an out-of-memory loop say, after 1 s."""
+    seen = replay(serving())
+    pauses = []
+    row = 0
+    for number in range(12):
+        at_s = 1.0 + number
+        if way == "KILL":
+            seen.then((at_s, ev.WorkerEnded(row, KILLED, 0)))
+        else:
+            seen.then((at_s, ev.WorkerDraining(row)), (at_s, ev.WorkerEnded(row, LEFT, 0)))
+        pauses.append(seen.state.places[0].retry_at_s)
+        seen.then((at_s + 1.0, ev.DeadlinePassed()))
+        row = next(iter(seen.state.workers))
+        seen.then((at_s, ev.WorkerForked(row, 300)), (at_s, ev.WorkerReady(row)))
+
+    assert [None] * 10 == pauses[:10]
+    assert [12.0, 13.0] == pauses[10:]
+    assert 0 == seen.state.places[0].failures

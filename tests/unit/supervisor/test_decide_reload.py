@@ -219,15 +219,24 @@ def test_a_reload_asked_for_during_the_boot_waits_for_it() -> None:
 
 
 def test_changed_settings_hold_for_the_new_generation() -> None:
-    """Limits are the new ones at once; what only a restart can change is said, and in the report."""
+    """Limits are the new ones at once; what only a restart can change is said, and in the report.
+
+    A new number of workers counts once the canary is ready: no old-generation worker is forked.
+    """
     limits = Limits(boot_timeout_s=5.0, drain_timeout_s=7.0)
     seen = replay(serving()).then(
         (10.0, ev.ReloadAsked()), (10.0, ev.SettingsRead(limits, 2, ("bind has changed.",)))
     )
 
     assert ["warning supervisor: bind has changed."] == seen.said
-    assert [ev.StartZygote(2), ev.ForkWorker(1, 1, 1)] == seen.acts
+    assert [ev.StartZygote(2)] == seen.acts
     assert 15.0 == seen.state.zygotes[2].deadline_s
+
+    seen.then((10.5, ev.ZygoteLoaded(2, 0.1)))
+    row = max(seen.state.workers)
+    seen.then((10.6, ev.WorkerForked(row, 300)), (10.7, ev.WorkerReady(row)))
+
+    assert [1] == [act.fork_id for act in seen.acts if isinstance(act, ev.ForkWorker)]
     assert (2, ["bind has changed."]) == (
         seen.state.desired_workers,
         seen.state.reload.notes if seen.state.reload else None,

@@ -205,6 +205,27 @@ def test_a_unix_listener_gets_its_mode_and_group(opened: Open, tmp_path: Path) -
     assert os.getgid() == path.stat().st_gid
 
 
+def test_nobody_connects_before_the_mode_is_right(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between bind and chmod the file is ours alone, whatever the umask and the mode to come."""
+    path = tmp_path / "s"
+    chmod, seen = os.chmod, []
+
+    def note(where: str, mode: int) -> None:
+        seen.append(mode_of(path))
+        chmod(where, mode)
+
+    monkeypatch.setattr(listeners.os, "chmod", note)
+    before = os.umask(0)
+    try:
+        opened(f"unix:{path}?mode=666")
+    finally:
+        os.umask(before)
+
+    assert [0o600] == seen
+
+
 def test_a_group_that_does_not_exist_is_refused(opened: Open, tmp_path: Path) -> None:
     """The group is looked up before anything is bound."""
     with pytest.raises(ListenError, match="there is no group 'nosuchgroup'"):

@@ -222,6 +222,14 @@ def test_requests_are_never_lost_from_the_total() -> None:
     assert 12 == status_of(seen.state, rows)["requests_total"]
 
 
+def test_requests_of_places_that_were_scaled_away_stay_in_the_total() -> None:
+    """A scale-down takes the row away, not what was served."""
+    seen = two_ready().then((151.0, ev.ScaleAsked(1)), (152.0, ev.WorkerEnded(1, KILLED, 7)))
+
+    assert 7 == status_of(seen.state)["requests_total"]
+    assert [0] == [row["fork_id"] for row in workers_of(seen.state)]
+
+
 def test_a_service_without_a_zygote_says_why() -> None:
     """Workers serve on without one, so nothing else would show it."""
     seen = two_ready().then(
