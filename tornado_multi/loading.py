@@ -5,7 +5,9 @@ Runs in: zygote, before the first fork (``--boot preload``), or worker (``--boot
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 
@@ -50,8 +52,15 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
 
 
 def enter_directory(directory: str) -> None:
-    """Make the app's directory the current one and the first on the import path, as typed."""
-    os.chdir(directory)
+    """Make the app's directory the current one and the first on the import path, as typed.
+
+    Raises: LoadError: it is not there any more.
+    """
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        text = f"The app's directory {directory} can't be entered: {error.strerror}."
+        raise LoadError(text, usage=True) from error
     os.environ["PWD"] = directory
     sys.path[:] = [entry for entry in sys.path if entry not in {"", directory}]
     sys.path.insert(0, directory)
@@ -75,12 +84,16 @@ def _parse_app_options() -> None:
     """Give what followed ``--`` to tornado.options, without its callbacks (they open log files)."""
     from tornado import options
 
+    usage = io.StringIO()  # Tornado lists all options before it complains of one
     try:
-        rest = options.parse_command_line(list(sys.argv), final=False)
+        with contextlib.redirect_stderr(usage):
+            rest = options.parse_command_line(list(sys.argv), final=False)
     except (options.Error, ValueError) as error:  # ValueError: --port=many
-        text = f"The app's options (after --) are wrong: {error}."
+        given = " ".join(sys.argv[1:])
+        text = f"The app's options (after --: {given}) are wrong: {error}."
         raise LoadError(text, usage=True) from error
-    except SystemExit as error:  # --help prints the app's options and leaves
+    except SystemExit as error:  # --help lists the app's options and leaves
+        print(usage.getvalue(), file=sys.stderr, end="", flush=True)
         raise LoadError(
             "The app's options were listed; nothing was started.", usage=True
         ) from error

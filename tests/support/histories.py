@@ -27,7 +27,7 @@ TERM = ev.StopAsked(int(signal.SIGTERM), hurried=False)
 INT = ev.StopAsked(int(signal.SIGINT), hurried=True)
 COMMAND = ev.StopAsked(None, hurried=False)
 
-NO_ACTS = (ev.Say, ev.RefuseConnections, ev.CloseListeners)
+NO_ACTS = (ev.Say, ev.RefuseConnections, ev.CloseListeners, ev.RestoreSettings)
 
 Moment = tuple[float, ev.Event]
 """When (monotonic seconds) and what."""

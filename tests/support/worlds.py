@@ -311,7 +311,7 @@ class World:
     def a_command(self) -> ev.Event:
         match self.random.randrange(3):
             case 0:
-                return ev.ReloadAsked()
+                return ev.ReloadAsked("SIGHUP")
             case 1:
                 return ev.ScaleAsked(self.random.randint(1, MOST_WORKERS))
             case _:

@@ -73,13 +73,13 @@ def flags() -> set[str]:
 
 def whole_status() -> dict[str, Any]:
     """Return a status in which no part is null: a reload is under way, another one has ended."""
-    state = replay([*serving(), (1.0, ev.ReloadAsked())]).state
+    state = replay([*serving(), (1.0, ev.ReloadAsked("SIGHUP"))]).state
     state.last_reload = ReloadReport(
         number=1, succeeded=True, generation=1, duration_s=1.0, import_s=0.1, canary_s=0.1,
         drained=1, cut=0, notes=[],
     )  # fmt: skip
     identity = Identity(
-        pid=1, name="shop", version="0.1.0", app="shop:make_app", control_path="/run/shop.sock",
+        pid=1, name="shop", version="0.1.0", app="shop:make_app", control_path="/run/shop.sock", control_options="",
         addresses=("http://127.0.0.1:8888",), backlog=1, started_s=0.0,
     )  # fmt: skip
     return build_status(identity, state, lambda *_: 1, lambda *_: None, 2.0, strangers_reaped=0)

@@ -187,6 +187,15 @@ def test_a_library_with_the_apps_beginning_is_the_apps_mistake(
     assert f"No module named '{name}_tools'" in error.reason
 
 
+def test_an_app_with_a_librarys_beginning_is_not_taken_for_it(tmp_path: Path) -> None:
+    """``shop_web`` that can't import ``shop`` exists: the mistake is in it, not in what was typed."""
+    (tmp_path / "app_shop_web.py").write_text("import app_shop\n")
+    error = refusal("app_shop_web:app")
+
+    assert not error.usage
+    assert "No module named 'app_shop'" in error.reason
+
+
 def test_a_module_that_misses_a_module_of_its_own_name_is_the_apps_mistake(
     tmp_path: Path,
 ) -> None:
@@ -242,8 +251,8 @@ def test_without_two_dashes_nothing_is_parsed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--prot=7",), "The app's options (after --) are wrong: Unrecognized command line option"),
-        (("--port=many",), "The app's options (after --) are wrong: "),
+        (("--prot=7",), "The app's options (after --: --prot=7) are wrong: Unrecognized"),
+        (("--port=many",), "The app's options (after --: --port=many) are wrong: "),
         (("extra",), "The app's options (after --) take no such argument: 'extra'."),
         (("--port=7", "extra", "more"), "take no such argument: 'extra'."),
         (("--help",), "The app's options were listed; nothing was started."),

@@ -208,6 +208,6 @@ with_groups(
     _reload, "Load the app anew and replace every worker, or nothing at all.", _CLIENT_GROUPS
 )
 with_groups(_scale, "Change the number of workers.", _CLIENT_GROUPS)
-with_groups(_restart, "Replace one worker by a fresh one of the same generation.", _CLIENT_GROUPS)
+with_groups(_restart, "Replace one worker by a fresh one; no code is loaded anew.", _CLIENT_GROUPS)
 with_groups(_stacks, "Show what threads and tasks of the workers are doing.", _CLIENT_GROUPS)
 with_groups(_stop, "Stop the running service: drain every worker, then leave.", _CLIENT_GROUPS)

@@ -60,7 +60,10 @@ def _print_table(data: dict[str, Any]) -> None:
     console.print(table)
     for row in data["workers"]:
         if row["last_end"] and row["state"] == "backoff":
-            console.print(f"worker {row['fork_id']}: {row['last_end']}", soft_wrap=True)
+            text = (
+                f"worker {row['fork_id']}: {row['last_end']}; next try in {row['retry_in_s']:.0f} s"
+            )
+            console.print(text, soft_wrap=True)
 
 
 _COLUMNS: list[tuple[str, Any]] = [

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.control.protocol import (
@@ -39,6 +41,8 @@ def open_control_socket(path: Path) -> socket.socket:
     Raises: OSError: the system refused.
     """
     with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "a file that is no socket stands there", str(path))
         path.unlink()  # ours or stale: the lock says that no other supervisor lives
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -33,6 +33,8 @@ class Listener:
     fd: int
     address: str
     """As shown to people: ``http://127.0.0.1:8888``, ``unix:/run/shop.sock``."""
+    is_inherited: bool = False
+    """Somebody else listens on after us: what is queued at the end is theirs."""
 
 
 # --- supervisor -> zygote -------------------------------------------------------------------------
@@ -165,6 +167,11 @@ class Drained:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """The worker serves no more and runs what is to run at its end (exit handlers)."""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteNamed:
     """What a route number in this worker's row stands for. Sent once per route."""
 
@@ -201,6 +208,7 @@ Message = (
     | BootFailed
     | Draining
     | Drained
+    | Ending
     | RouteNamed
     | Tasks
     | Notice

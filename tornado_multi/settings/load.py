@@ -27,7 +27,13 @@ from typing import (
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Dict, Env
-from cyclopts.exceptions import CoercionError, MissingArgumentError, ValidationError
+from cyclopts.exceptions import (
+    CoercionError,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+    ValidationError,
+)
 
 from tornado_multi.settings.model import (
     GROUPS,
@@ -43,7 +49,7 @@ from tornado_multi.settings.paths import typed_directory
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cyclopts import Token
+    from cyclopts import Argument, Token
 
 ENVIRONMENT_PREFIX = "TORNADO_MULTI_"
 DEFAULT_FILE = "tornado_multi.toml"
@@ -154,9 +160,10 @@ def find_file(arguments: Sequence[str]) -> tuple[Path, bool]:
     return Path(typed_directory(), named or DEFAULT_FILE), bool(named)
 
 
-def read_file(path: Path, *, named: bool) -> dict[str, Any]:
+def read_file(path: Path, *, named: bool, keys: set[str] | None = None) -> dict[str, Any]:
     """Read the configuration file and refuse keys that no option has.
 
+    Args: keys: return only these, and don't mind the others (a command that knows few options).
     Raises: UsageError: unreadable, no TOML, or an unknown key (with the nearest known one).
     """
     try:
@@ -169,6 +176,8 @@ def read_file(path: Path, *, named: bool) -> dict[str, Any]:
         raise UsageError(f"Can't read the configuration file {path}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}.") from error
+    if keys is not None:
+        return {key: value for key, value in values.items() if key in keys}
     known = _known_keys()
     for key, value in values.items():
         if key in TABLES:
@@ -194,7 +203,7 @@ def _known_keys() -> list[str]:
 def _refuse_unknown(key: str, known: list[str], path: Path) -> None:
     if key in known:
         return
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(key, [*known, *TABLES], n=1, cutoff=0.5)
     if not nearest:  # the right name in the wrong table
         nearest = [
             other for other in known if other.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]
@@ -213,9 +222,7 @@ def sources(arguments: Sequence[str], keys: set[str] | None = None) -> list[Any]
     Raises: UsageError: see ``read_file``.
     """
     path, named = find_file(arguments)
-    values = read_file(path, named=named)
-    if keys is not None:
-        values = {key: value for key, value in values.items() if key in keys}
+    values = read_file(path, named=named, keys=keys)
     return [
         Env(ENVIRONMENT_PREFIX, command=False),
         Dict(values, source=str(path), use_commands_as_keys=False),
@@ -230,6 +237,11 @@ def control_keys() -> set[str]:
 def build_settings(app: str, groups: dict[str, object]) -> Settings:
     """Assemble the settings from the parsed groups, by their names in ``GROUPS``."""
     module, _, attribute = app.partition(":")
+    if module.endswith(".py"):
+        module = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise UsageError(
+            f"APP names a module, not a file: did you mean {module}:{attribute or 'make_app'}?"
+        )
     if not (module and attribute):
         raise UsageError(
             f"APP must be module:attr, for example {module or 'shop'}:make_app, not {app!r}."
@@ -253,14 +265,21 @@ def explain(error: CycloptsError) -> str:
     argument = error.argument
     match error:
         case ValidationError() if argument is not None and argument.tokens:
-            return f"{_given(argument.tokens[-1])}: {error.exception_message}"
+            return (
+                f"{_given(argument.tokens[-1], _positional(argument))}: {error.exception_message}"
+            )
         case CoercionError():
             token = error.token or (argument.tokens[-1] if argument and argument.tokens else None)
             hint = _wanted(error.target_type, argument.hint if argument else None)
             if token is not None:
-                return f"{_given(token)}: must be {hint}"
+                return f"{_given(token, _positional(argument))}: must be {hint}"
         case MissingArgumentError() if argument is not None and argument.name == "--app":
             return "serve needs an app: tornado-multi serve MODULE:ATTR, or app in the file."
+        case UnusedCliTokensError() if error.unused_tokens:
+            command = " ".join(error.command_chain or ())
+            return f"{command} takes no argument {error.unused_tokens[0]!r}."
+        case UnknownOptionError():
+            return _unknown_option(error)
     return " ".join(str(error).split())
 
 
@@ -280,8 +299,21 @@ def unknown_variables() -> list[str]:
     return sentences
 
 
-def _given(token: Token) -> str:
-    name = (token.keyword or "").strip("[]").replace("][", ".")
+def _positional(argument: Argument | None) -> str:
+    return "" if argument is None else argument.field_info.name.upper()
+
+
+def _unknown_option(error: UnknownOptionError) -> str:
+    text = " ".join(str(error).split())
+    if "--port" in text or "--address" in text:
+        return f"{text.partition(' Did you')[0]} Write --bind HOST:PORT."
+    if "Did you mean" not in text and "from" not in text:
+        text += " Options of the app itself go after --."
+    return text
+
+
+def _given(token: Token, positional: str) -> str:
+    name = (token.keyword or positional).strip("[]").replace("][", ".")
     if token.source == "env":
         return f"{name}={token.value} (from the environment)"
     source = "the command line" if token.source in {"cli", ""} else token.source

@@ -132,7 +132,7 @@ class Answers:
     async def _answer_reload(self, request: Request) -> AsyncIterator[Reply]:
         state = self._state
         number = state.reload_count + 1  # the next to begin, whether at once or queued
-        self._post(ev.ReloadAsked())
+        self._post(ev.ReloadAsked("the reload command"))
         if state.reload is not None and state.reload.number != number:
             yield "queued", {"number": number, "behind": state.reload.number}
         wait_drain = request.arguments.get("wait_drain", True) is True
@@ -164,7 +164,7 @@ class Answers:
 
     async def _answer_restart(self, request: Request) -> AsyncIterator[Reply]:
         fork_id = request.arguments.get("fork_id")
-        if fork_id not in self._state.places:
+        if type(fork_id) is not int or fork_id not in self._state.places:
             last = self._state.desired_workers - 1
             yield "error", {"text": f"There is no worker {fork_id}; fork_ids are 0..{last}."}
             return
@@ -192,6 +192,9 @@ class Answers:
 
     async def _answer_stacks(self, request: Request) -> AsyncIterator[Reply]:
         fork_id = request.arguments.get("fork_id")
+        if fork_id is not None and type(fork_id) is not int:
+            yield "error", {"text": "fork_id must be a whole number."}
+            return
         asked = [
             (worker, self._children.ask_for_stacks(worker.row))
             for worker in self._state.workers.values()

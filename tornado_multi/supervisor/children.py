@@ -74,7 +74,9 @@ class Children:
         on_zygote_message: Callable[[int, Message], None],
         on_worker_message: Callable[[int, Message], None],
         on_zygote_end: Callable[[int, ProcessEnd], None],
-        on_worker_end: Callable[[int, ProcessEnd], None],
+        on_worker_end: Callable[[int, ProcessEnd, dict[int, str]], None],
+        on_fork_sent: Callable[[int], None],
+        on_fork_dropped: Callable[[int], None],
         on_peer_fault: Callable[[str, str], None],
     ) -> None:
         self._loop = loop
@@ -82,6 +84,8 @@ class Children:
         self._on_worker_message = on_worker_message
         self._on_zygote_end = on_zygote_end
         self._on_worker_end = on_worker_end
+        self._on_fork_sent = on_fork_sent
+        self._on_fork_dropped = on_fork_dropped
         self._on_peer_fault = on_peer_fault
         self.zygotes: dict[int, ZygoteHandle] = {}
         """generation -> handle"""
@@ -196,6 +200,7 @@ class Children:
         handle.forking_row = command.row
         try:
             handle.channel.send(command, (theirs.fileno(),))
+            self._on_fork_sent(command.row)
         except (ChannelClosed, BlockingIOError):
             # It is dying or stuck: its end, or the worker's deadline, brings things forward.
             handle.forking_row = None
@@ -207,8 +212,15 @@ class Children:
         worker = self.workers.get(row)
         if worker is None or worker.pid is not None:
             return
+        try:
+            worker.pidfd = os.pidfd_open(pid)  # exact: nobody but us could have collected it
+        except OSError as error:  # no descriptors left: we can't look after it
+            self._on_peer_fault(f"worker row={row} pid={pid}", f"can't be watched: {error}")
+            os.kill(pid, signal.SIGKILL)  # our child, not collected: the pid is surely its own
+            self.forget_worker(row)
+            self._on_fork_dropped(row)
+            return
         worker.pid = pid
-        worker.pidfd = os.pidfd_open(pid)  # exact: nobody but us could have collected it
         self._known_pids[pid] = lambda: self._collect_worker(worker)
         self._loop.add_reader(worker.pidfd, self._collect_worker, worker)
         self._loop.call_soon(self.reap_strangers)
@@ -216,7 +228,7 @@ class Children:
     def drain_worker(self, row: int, command: msg.Drain) -> None:
         """Tell a worker to leave; one that can't be told so is told by TERM, which means the same."""
         worker = self.workers.get(row)
-        if worker is None:
+        if worker is None or self._drop_waiting_fork(row):
             return
         try:
             if worker.channel is not None:
@@ -226,6 +238,17 @@ class Children:
             pass
         if worker.pidfd is not None:
             signal.pidfd_send_signal(worker.pidfd, signal.SIGTERM)
+
+    def _drop_waiting_fork(self, row: int) -> bool:
+        """Take back a Fork command that was not sent yet. Returns whether there was one."""
+        for handle in self.zygotes.values():
+            for entry in handle.waiting:
+                if entry[0].row == row:
+                    handle.waiting.remove(entry)
+                    entry[1].close()
+                    self._on_fork_dropped(row)
+                    return True
+        return False
 
     def kill_worker(self, row: int) -> None:
         worker = self.workers.get(row)
@@ -300,7 +323,7 @@ class Children:
         worker.pidfd = None
         if self.workers.get(worker.row) is worker:
             del self.workers[worker.row]
-            self._on_worker_end(worker.row, end)
+            self._on_worker_end(worker.row, end, worker.route_names)
 
     # --- strangers --------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ def next_deadline_s(state: State) -> float | None:
 # --- taking in ------------------------------------------------------------------------------------
 
 
-def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]:  # noqa: C901, PLR0912 - one explicit dispatch
+def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]:  # noqa: C901, PLR0912, PLR0915 - one explicit dispatch
     match event:
         case ev.Started():
             pass
@@ -121,12 +121,23 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
             yield from _worker_draining(state, row, now_s)
         case ev.WorkerDrained():
             yield from _worker_drained(state, event)
-        case ev.WorkerEnded(row, end, requests):
-            yield from _worker_ended(state, row, end, requests, now_s)
+        case ev.WorkerEnding(row):
+            if (worker := state.workers.get(row)) and worker.kill_reason is None:
+                deadline_s = now_s + state.limits.kill_grace_s
+                worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
+                worker.is_ending = True
+        case ev.ForkSent(row):
+            if (worker := state.workers.get(row)) and not worker.leaving:
+                worker.fork_sent = True
+                worker.deadline_s = now_s + state.limits.boot_timeout_s
+        case ev.Suspended(seconds):
+            _shift_deadlines(state, seconds)
+        case ev.WorkerEnded():
+            yield from _worker_ended(state, event, now_s)
         case ev.StopAsked(signal_number, hurried):
             yield from stop_asked(state, signal_number, hurried=hurried, now_s=now_s)
-        case ev.ReloadAsked():
-            yield from reload_asked(state, now_s)
+        case ev.ReloadAsked(by):
+            yield from reload_asked(state, by, now_s)
         case ev.SettingsRead():
             yield from settings_read(state, event, now_s)
         case ev.SettingsRefused(reason):
@@ -347,10 +358,11 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _worker_ended(  # noqa: PLR0911 - one return for each way that an end is explained
-    state: State, row: int, end: ProcessEnd, requests: int, now_s: float
+def _worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that an end is explained
+    state: State, event: ev.WorkerEnded, now_s: float
 ) -> Iterator[ev.Effect]:
-    worker = state.workers.pop(row, None)
+    end, requests = event.end, event.requests
+    worker = state.workers.pop(event.row, None)
     if worker is None:
         return
     place = state.places.get(worker.fork_id)
@@ -361,9 +373,19 @@ def _worker_ended(  # noqa: PLR0911 - one return for each way that an end is exp
     if state.reload is not None and worker.leaving and worker.ready_s is not None:
         state.reload.drained += 1
     why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
-    extra = {"end": str(end), "kill_reason": worker.kill_reason, "requests": requests}
+    if event.in_flight:
+        why += f", with {_count(event.in_flight, 'request')} in flight ({event.route} begun last)"
+    extra = {
+        "end": str(end),
+        "kill_reason": worker.kill_reason,
+        "requests": requests,
+        "in_flight": event.in_flight,
+        "route": event.route,
+    }
     if worker.leaving or state.phase is Phase.STOPPING:
-        if worker.kill_reason or (end.exit_code != 0 and worker.failure is None):
+        if (state.failure is None and worker.kill_reason) or (
+            end.exit_code != 0 and worker.failure is None
+        ):
             yield ev.Say("warning", worker_name(worker), f"The leaving worker {why}.", extra)
         return
     boot_fault = worker.ready_s is None and (
@@ -434,7 +456,7 @@ def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[
     yield ev.Say(
         "error",
         worker_name(worker),
-        f"The worker {why}, {place.failures} young death(s) in a row; next try in {pause_s:g} s.",
+        f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:g} s.",
         {"failures": place.failures, "retry_in_s": pause_s},
     )
 
@@ -451,12 +473,28 @@ def _deadlines_passed(state: State, now_s: float) -> Iterator[ev.Effect]:
     for worker in state.workers.values():
         if worker.deadline_s is not None and worker.deadline_s <= now_s:
             worker.deadline_s = None
-            yield from _worker_deadline_passed(state, worker)
+            yield from _worker_deadline_passed(state, worker, now_s)
 
 
-def _worker_deadline_passed(state: State, worker: Worker) -> Iterator[ev.Effect]:
+def _shift_deadlines(state: State, seconds: float) -> None:
+    """Give everybody the time back in which nobody could be heard."""
+    for worker in state.workers.values():
+        if worker.deadline_s is not None:
+            worker.deadline_s += seconds
+    for zygote in state.zygotes.values():
+        if zygote.deadline_s is not None:
+            zygote.deadline_s += seconds
+
+
+def _worker_deadline_passed(state: State, worker: Worker, now_s: float) -> Iterator[ev.Effect]:
+    if worker.pid is None and not worker.fork_sent and not worker.leaving:
+        # It waits behind slow forks; its own time has not begun.
+        worker.deadline_s = now_s + state.limits.boot_timeout_s
+        return
     if worker.failure is not None:
         worker.kill_reason = "did not end after its failed boot"
+    elif worker.is_ending and not worker.leaving:
+        worker.kill_reason = "served no more but did not end"
     elif worker.leaving:
         worker.kill_reason = "had not left at its drain deadline"
         state.stop_forced = state.stop_forced or state.phase is Phase.STOPPING

@@ -90,11 +90,35 @@ class WorkerDrained:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerEnding:
+    """It serves no more; what remains are its exit handlers."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSent:
+    """The Fork command for *row* has reached the zygote: its time begins."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """This process did not run for a while (SIGSTOP, a paused machine): no deadline counts it."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerEnded:
     row: int
     end: ProcessEnd
     requests: int
     """What its row had counted."""
+    in_flight: int = 0
+    route: str | None = None
+    """Of the request begun last, if one was in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +131,8 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class ReloadAsked:
-    """By HUP, by the command, or by a changed file."""
+    by: str
+    """Who asked: SIGHUP, the command, a changed file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +181,10 @@ Event = (
     | WorkerBootFailed
     | WorkerDraining
     | WorkerDrained
+    | WorkerEnding
     | WorkerEnded
+    | ForkSent
+    | Suspended
     | StopAsked
     | ReloadAsked
     | SettingsRead
@@ -195,6 +223,11 @@ class ForkWorker:
     fork_id: int
     is_canary: bool = False
     """It probes itself before it says that it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSettings:
+    """Forget the settings of a reload that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +287,7 @@ class Finish:
 Effect = (
     StartZygote
     | ReadSettings
+    | RestoreSettings
     | RefuseConnections
     | CloseListeners
     | ReleaseZygote

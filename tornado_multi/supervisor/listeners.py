@@ -41,7 +41,7 @@ class BoundListener:
 
     def shared(self) -> Listener:
         """Return the listener as the other processes know it."""
-        return Listener(self.sock.fileno(), self.address)
+        return Listener(self.sock.fileno(), self.address, self.is_inherited)
 
     def refuse(self) -> None:
         """Let no further connection begin, but keep those that are queued for the workers."""
@@ -73,6 +73,11 @@ def open_listeners(binds: tuple[str, ...], backlog: int) -> list[BoundListener]:
 
     Raises: ListenError: one of them failed; the others are closed again.
     """
+    fixed = [text for text in binds if getattr(parse_bind(text), "port", None) != 0]
+    twice = next((text for text in fixed if fixed.count(text) > 1), None)
+    if twice is not None:
+        message = f"Can't listen on {twice} twice: the address was given more than once."
+        raise ListenError(message)
     opened: list[BoundListener] = []
     try:
         for text in binds:
@@ -184,7 +189,7 @@ def _remove_stale(path: str) -> None:
             return
         except BlockingIOError:  # its queue is full: somebody listens
             pass
-    raise OSError(errno.EADDRINUSE, "a process listens there")
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _open_inherited(bind: FdBind, backlog: int) -> BoundListener:

@@ -7,6 +7,7 @@ signalled. A dead holder's lock is gone with it, so a stale file needs no clean-
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -27,9 +28,10 @@ class PidFile:
         self._fd = fd
 
     @classmethod
-    def acquire(cls, path: Path) -> PidFile:
+    def acquire(cls, path: Path, hint: str = "") -> PidFile:
         """Create or take over *path*, lock it and write our pid into it.
 
+        Args: hint: options by which ``stop`` finds the holder, for the error text.
         Raises: AlreadyRunningError: another process holds it. OSError: the system refused.
         """
         while True:
@@ -38,6 +40,7 @@ class PidFile:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _same_file(fd, path):
+                    _refuse_foreign(fd, path)
                     os.ftruncate(fd, 0)
                     os.write(fd, f"{os.getpid()}\n".encode())
                     return cls(path, fd)
@@ -47,7 +50,7 @@ class PidFile:
                 holder = f"pid {seen}" if seen else "another process"
                 message = (
                     f"Already running: {holder} holds the lock on {path}. Stop it with "
-                    "tornado-multi stop, or choose another --name, --control or --pid-file."
+                    f"tornado-multi stop{hint}, or choose another --name, --control or --pid-file."
                 )
                 raise AlreadyRunningError(message) from None
             except BaseException:
@@ -62,6 +65,13 @@ class PidFile:
             if _same_file(self._fd, self.path):
                 self.path.unlink()
         os.close(self._fd)
+
+
+def _refuse_foreign(fd: int, path: Path) -> None:
+    """Refuse to overwrite a file that holds something else than a pid."""
+    content = os.pread(fd, 64, 0).strip()
+    if content and not content.isdigit():
+        raise OSError(errno.EEXIST, "a file that holds no pid stands there", str(path))
 
 
 def _same_file(fd: int, path: Path) -> bool:

@@ -37,9 +37,10 @@ BEFORE_COMMIT = frozenset(
 ON_TRIAL = frozenset({ReloadStep.IMPORTING, ReloadStep.CANARY})
 
 
-def reload_asked(state: State, now_s: float) -> Iterator[ev.Effect]:
+def reload_asked(state: State, by: str, now_s: float) -> Iterator[ev.Effect]:
     """Begin a reload, or remember that one more is wanted."""
     if state.phase is Phase.SERVING and state.reload is None:
+        yield ev.Say("info", "supervisor", f"Reloading, by {by}.")
         yield from _begin(state, now_s)
     elif state.phase in {Phase.BOOTING, Phase.SERVING}:
         state.reload_queued = True
@@ -62,6 +63,7 @@ def settings_read(state: State, event: ev.SettingsRead, now_s: float) -> Iterato
     reload = state.reload
     if reload is None or reload.step is not ReloadStep.READING:
         return
+    reload.old_limits = state.limits
     state.limits = event.limits
     reload.notes = list(event.notes)
     for note in event.notes:
@@ -114,6 +116,7 @@ def became_ready(state: State, worker: Worker, now_s: float) -> None:
         reload.step = ReloadStep.ROLLING
         state.oldest_wanted = reload.base_generation + 1
         if reload.desired_workers is not None:
+            reload.old_desired_workers = state.desired_workers
             scale(state, reload.desired_workers)
         for place in state.places.values():  # what made the old code fail may be mended
             place.failures = 0
@@ -135,6 +138,12 @@ def fail_reload(state: State, failure: Failure, now_s: float) -> Iterator[ev.Eff
         return
     reload.failure = failure
     reload.step = ReloadStep.ROLLING_BACK
+    if reload.old_limits is not None:
+        state.limits = reload.old_limits
+        yield ev.RestoreSettings()
+    # Not if somebody has scaled since.
+    if reload.old_desired_workers is not None and state.desired_workers == reload.desired_workers:
+        scale(state, reload.old_desired_workers)
     state.oldest_wanted = 0
     new = range(reload.base_generation + 1, state.generation + 1)
     if not _can_go_back(state, reload):
@@ -178,10 +187,20 @@ def advance(state: State, now_s: float) -> Iterator[ev.Effect]:
     if reload.step is ReloadStep.ROLLING and _all_places_are_ready(state):
         reload.step = ReloadStep.DRAINING
         yield from _release_old_zygotes(state, now_s)
-    if reload.step in {ReloadStep.DRAINING, ReloadStep.ROLLING_BACK} and not any(
-        _is_unfinished(state, worker) for worker in state.workers.values()
-    ):
+    over = not any(_is_unfinished(state, worker) for worker in state.workers.values())
+    if reload.step is ReloadStep.ROLLING_BACK and not over and _old_code_fails(state):
+        reload.notes.append(
+            "The old code does not boot any more: fork_ids whose old worker had left keep their "
+            "new one, or wait."
+        )
+        over = True
+    if reload.step in {ReloadStep.DRAINING, ReloadStep.ROLLING_BACK} and over:
         yield from _end(state, reload, now_s)
+
+
+def _old_code_fails(state: State) -> bool:
+    """Tell whether a rollback can't end: a place that is to go back is in backoff."""
+    return any(place.retry_at_s is not None for place in state.places.values())
 
 
 def _all_places_are_ready(state: State) -> bool:
@@ -222,8 +241,8 @@ def _end(state: State, reload: Reload, now_s: float) -> Iterator[ev.Effect]:
     report = state.last_reload
     if failure is None:
         text = (
-            f"Reloaded: generation {report.generation} serves, {report.drained} workers drained, "
-            f"{report.cut} requests cut, {report.duration_s:.1f} s."
+            f"Reloaded: generation {report.generation} serves, workers drained: {report.drained}, "
+            f"requests cut: {report.cut}, {report.duration_s:.1f} s."
         )
         yield ev.Say("info", "supervisor", text)
     else:

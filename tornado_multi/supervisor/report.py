@@ -34,7 +34,7 @@ class Reporter:
             self._write_json(said.level, said.who, said.text, said.extra)
             return
         mark = "" if said.level == "info" else f"{said.level}: "
-        stamp = _now().strftime("%H:%M:%S")
+        stamp = _now().strftime("%Y-%m-%d %H:%M:%S")
         _write(self._stream, f"{stamp} {said.who}: {mark}{said.text}\n")
 
     def block(self, lines: list[str], event: str, extra: dict[str, Any]) -> None:

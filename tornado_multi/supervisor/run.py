@@ -6,12 +6,12 @@ Runs in: supervisor, main thread, on asyncio.
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import platform
 import resource
 import signal
 import time
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from tornado_multi.control.server import ControlServer
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.linux import become_child_subreaper
+from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper
 from tornado_multi.settings.compare import take_over
 from tornado_multi.settings.model import MAX_WORKERS, Settings, to_plain
 from tornado_multi.supervisor import events as ev
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
 """signal -> whether the stop is hurried"""
+SUSPENDED_S = 1.0
+"""A timer that is this late says that we did not run: no process is judged by that time."""
 RESERVED_SIGNALS = (
     signal.SIGUSR1,
     signal.SIGUSR2,
@@ -74,6 +76,7 @@ class Supervisor:
         self._reporter = reporter
         self._clock = time.monotonic
         self._reread = reread
+        self._settings_before_reload = settings
         self._state = initial_state(worker_count(settings.workers.workers), limits_of(settings))
         self._inbox: deque[ev.Event] = deque()
         self._in_turn = False
@@ -99,6 +102,8 @@ class Supervisor:
             on_worker_message=self._worker_said,
             on_zygote_end=lambda generation, end: self._post(ev.ZygoteEnded(generation, end)),
             on_worker_end=self._worker_ended,
+            on_fork_sent=lambda row: self._post(ev.ForkSent(row)),
+            on_fork_dropped=lambda row: self._post(ev.ForkRefused(row, "no longer wanted")),
             on_peer_fault=self._peer_fault,
         )
         self._watch_signals()
@@ -132,7 +137,10 @@ class Supervisor:
             return None
         text = f"Watching Python files below {self._directory}: a change is a reload."
         self._reporter.say(ev.Say("info", "supervisor", text))
-        on_change = functools.partial(self._post, ev.ReloadAsked())
+
+        def on_change(path: str) -> None:
+            self._post(ev.ReloadAsked(f"a change of {path}"))
+
         return self._loop.create_task(watch(self._directory, on_change))
 
     # --- inbox ------------------------------------------------------------------------------------
@@ -146,7 +154,7 @@ class Supervisor:
         try:
             while self._inbox:
                 for effect in step(self._state, self._inbox.popleft(), self._clock()):
-                    self._perform(effect)
+                    self._perform_safely(effect)
         finally:
             self._in_turn = False
         self._arm_timer()
@@ -159,7 +167,24 @@ class Supervisor:
         deadline_s = next_deadline_s(self._state)
         if deadline_s is not None:
             # The loop's clock is time.monotonic too. A hair later, so that it has really passed.
-            self._timer = self._loop.call_at(deadline_s + 0.001, self._post, ev.DeadlinePassed())
+            due_s = deadline_s + 0.001
+            self._timer = self._loop.call_at(due_s, self._deadline_came, due_s)
+
+    def _deadline_came(self, due_s: float) -> None:
+        late_s = self._clock() - due_s
+        if late_s > SUSPENDED_S:
+            # Others may have been ready for long: hear them before anybody is killed.
+            self._post(ev.Suspended(late_s))
+        else:
+            self._post(ev.DeadlinePassed())
+
+    def _perform_safely(self, effect: ev.Effect) -> None:
+        """Perform one effect; a mistake of ours in it must not keep the others from happening."""
+        try:
+            self._perform(effect)
+        except Exception:  # noqa: BLE001 - see above
+            text = f"[BUG] {effect} failed:\n{traceback.format_exc()}"
+            self._reporter.say(ev.Say("error", "supervisor", text))
 
     def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one explicit dispatch
         match effect:
@@ -171,9 +196,14 @@ class Supervisor:
                 self._children.kill_zygote(generation)
             case ev.ForkWorker(generation, row, fork_id, is_canary):
                 self._board.clear_row(row)
-                self._children.fork_worker(generation, msg.Fork(row, fork_id, is_canary))
+                try:
+                    self._children.fork_worker(generation, msg.Fork(row, fork_id, is_canary))
+                except OSError as error:  # no descriptors left for its channel
+                    self._post(ev.ForkRefused(row, error.strerror or str(error)))
             case ev.ReadSettings():
                 self._read_settings()
+            case ev.RestoreSettings():
+                self._settings = self._settings_before_reload
             case ev.DrainWorker(row, timeout_s, empty_queue):
                 self._children.drain_worker(row, msg.Drain(timeout_s, empty_queue))
             case ev.RefuseConnections():
@@ -213,9 +243,10 @@ class Supervisor:
 
     def _read_settings(self) -> None:
         """Read the settings anew; what the next generation gets is kept for its boot."""
+        self._settings_before_reload = self._settings
         try:
             read = self._reread()
-        except (ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a file may hold fails this reload only
             self._post(ev.SettingsRefused(f"The settings can't be read: {error}"))
             return
         asked_before = self._settings.workers.workers
@@ -235,10 +266,11 @@ class Supervisor:
     # --- what happens -----------------------------------------------------------------------------
 
     def _watch_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKABLE_SIGNALS)  # as we may have been started
         for number, hurried in STOP_SIGNALS.items():
             event = ev.StopAsked(int(number), hurried)
             self._loop.add_signal_handler(number, self._post, event)
-        self._loop.add_signal_handler(signal.SIGHUP, self._post, ev.ReloadAsked())
+        self._loop.add_signal_handler(signal.SIGHUP, self._post, ev.ReloadAsked("SIGHUP"))
         self._loop.add_signal_handler(signal.SIGTTIN, self._scale_by, +1)
         self._loop.add_signal_handler(signal.SIGTTOU, self._scale_by, -1)
         for number in RESERVED_SIGNALS:
@@ -274,6 +306,8 @@ class Supervisor:
                 self._post(ev.WorkerBootFailed(row, reason, detail))
             case msg.Draining():
                 self._post(ev.WorkerDraining(row))
+            case msg.Ending():
+                self._post(ev.WorkerEnding(row))
             case msg.Drained():
                 self._post(ev.WorkerDrained(row, message))
             case msg.Notice(key, text):
@@ -281,9 +315,12 @@ class Supervisor:
             case _:
                 self._peer_fault(f"worker row={row}", f"sent {type(message).__name__}")
 
-    def _worker_ended(self, row: int, end: ProcessEnd) -> None:
-        requests = self._board.row(row).load(sb.REQUESTS)
-        self._post(ev.WorkerEnded(row, end, requests))
+    def _worker_ended(self, row: int, end: ProcessEnd, route_names: dict[int, str]) -> None:
+        fields = self._board.row(row)
+        in_flight, route_id = fields.load(sb.IN_FLIGHT), fields.load(sb.ROUTE_ID)
+        self._post(
+            ev.WorkerEnded(row, end, fields.load(sb.REQUESTS), in_flight, route_names.get(route_id))
+        )
 
     def _notice(self, key: str, text: str) -> None:
         if key not in self._notices_given:
@@ -317,7 +354,10 @@ class Supervisor:
             lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
         lines += [
             f"  workers    {len(ready)} ready in {fork_ms:.0f} ms",
-            f"  control    tornado-multi status | reload | stop      (socket {identity.control_path})",
+            (
+                f"  control    tornado-multi status | reload | stop{identity.control_options}"
+                f"      (socket {identity.control_path})"
+            ),
         ]
         extra = {
             "app": identity.app,

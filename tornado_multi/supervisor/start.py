@@ -28,7 +28,11 @@ from tornado_multi.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tornado_multi.settings.model import Settings
+    from tornado_multi.settings.model import ControlSettings, Settings
+
+
+class DirectoryError(Exception):
+    """The app's directory can't be entered; a sentence."""
 
 
 def start(
@@ -44,7 +48,7 @@ def start(
         except AlreadyRunningError as error:
             print(error, file=sys.stderr)
             return int(ExitCode.ALREADY_RUNNING)
-        except WatchError as error:
+        except (WatchError, DirectoryError) as error:
             print(error, file=sys.stderr)
             return int(ExitCode.USAGE)
         except (ListenError, LocateError) as error:
@@ -66,9 +70,15 @@ def _prepare(
     if settings.environment.reload_on_change:
         require_watchfiles()
     name = settings.control.name or settings.app.partition(":")[0]
-    directory = working_directory(settings.environment.chdir)
+    try:
+        directory = working_directory(settings.environment.chdir)
+    except OSError as error:
+        text = f"chdir={settings.environment.chdir}: {error.strerror}."
+        raise DirectoryError(text) from error
     control_path = socket_path(settings.control.control, name)
-    lock = PidFile.acquire(control_path.with_name(control_path.name + ".lock"))
+    lock = PidFile.acquire(
+        control_path.with_name(control_path.name + ".lock"), f" --control {control_path}"
+    )
     cleanup.callback(lock.close)
     if settings.environment.pid_file is not None:
         pid_file = PidFile.acquire(Path(settings.environment.pid_file).absolute())
@@ -85,6 +95,7 @@ def _prepare(
         version=VERSION,
         app=settings.app,
         control_path=str(control_path),
+        control_options=_control_options(settings.control),
         addresses=tuple(listener.address for listener in listeners),
         backlog=effective_backlog(settings.listen.backlog),
         started_s=time.monotonic(),
@@ -99,6 +110,12 @@ def _prepare(
         control_socket=control_socket,
         reporter=Reporter(settings.environment.log_format),
     )
+
+
+def _control_options(control: ControlSettings) -> str:
+    if control.control is not None:
+        return f" --control {control.control}"
+    return "" if control.name is None else f" --name {control.name}"
 
 
 def _remove_control_socket(path: Path) -> None:

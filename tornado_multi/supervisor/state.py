@@ -78,6 +78,10 @@ class Worker:
     """To be replaced though nothing is wrong with its generation (the restart command)."""
     leaving: bool = False
     """It was told to leave (by us or by a TERM from outside): its end is no crash."""
+    fork_sent: bool = False
+    """Its Fork command has reached the zygote."""
+    is_ending: bool = False
+    """It said that it serves no more."""
     kill_reason: str | None = None
     """Why we sent KILL, if we did."""
     failure: str | None = None
@@ -136,6 +140,9 @@ class Reload:
     generation: int | None = None
     desired_workers: int | None = None
     """A number of workers that is new in the settings: counts from the canary on."""
+    old_desired_workers: int | None = None
+    old_limits: Limits | None = None
+    """What a failure brings back."""
     import_s: float | None = None
     canary_s: float | None = None
     drained: int = 0
@@ -170,7 +177,7 @@ class Limits:
     boot_timeout_s: float
     drain_timeout_s: float
     max_surge: str = "25%"
-    kill_grace_s: float = 2.0
+    kill_grace_s: float = 4.0
     """What a worker gets beyond its own drain deadline before it is killed."""
 
     def surge(self, desired_workers: int) -> int:
@@ -270,6 +277,9 @@ def from_plain(data: dict[str, Any]) -> State:
                 | {
                     "step": ReloadStep(reload["step"]),
                     "failure": None if failure is None else Failure(**failure),
+                    "old_limits": None
+                    if reload["old_limits"] is None
+                    else Limits(**reload["old_limits"]),
                 }
             )
         )

@@ -27,6 +27,8 @@ class Identity:
     version: str
     app: str
     control_path: str
+    control_options: str
+    """What a command must be given to find this supervisor: `` --control /x``, or nothing."""
     addresses: tuple[str, ...]
     backlog: int
     started_s: float
@@ -55,7 +57,9 @@ def build_status(
         for worker in sorted(state.workers.values(), key=lambda item: (item.fork_id, item.row))
     ]
     present = {worker.fork_id for worker in state.workers.values() if not worker.leaving}
-    rows += [_empty_row(state, fork_id) for fork_id in state.places if fork_id not in present]
+    rows += [
+        _empty_row(state, fork_id, now_s) for fork_id in state.places if fork_id not in present
+    ]
     past = state.past_requests + sum(place.past_requests for place in state.places.values())
     return {
         "pid": identity.pid,
@@ -109,23 +113,31 @@ def _worker_row(
         "fork_id": worker.fork_id,
         "pid": worker.pid,
         "generation": worker.generation,
-        "state": str(worker.state),
+        "state": str(_shown_state(worker)),
         "requests": field(sb.REQUESTS) if begun else None,
         "in_flight": field(sb.IN_FLIGHT) if begun else None,
         "connections": field(sb.CONNECTIONS) if begun else None,
-        "loop_lag_s": field(sb.LAG_NS) / NS_PER_S if beat_ns else None,
-        "beat_age_s": max(0, now_ns - beat_ns) / NS_PER_S if beat_ns else None,
+        "loop_lag_s": round(field(sb.LAG_NS) / NS_PER_S, 6) if beat_ns else None,
+        "beat_age_s": round(max(0, now_ns - beat_ns) / NS_PER_S, 6) if beat_ns else None,
         "route": route_name(worker.row, route_id) if route_id else None,
         "pss_bytes": field(sb.PSS_BYTES) or None,
         "rss_bytes": field(sb.RSS_BYTES) or None,
-        "cpu_s": field(sb.CPU_NS) / NS_PER_S if beat_ns else None,
+        "cpu_s": round(field(sb.CPU_NS) / NS_PER_S, 6) if beat_ns else None,
         "uptime_s": round(now_s - worker.started_s, 3),
         "restarts": place.restarts if place else None,
         "last_end": place.last_end if place else None,
+        "retry_in_s": None,
     }
 
 
-def _empty_row(state: State, fork_id: int) -> dict[str, Any]:
+def _shown_state(worker: Worker) -> WorkerState:
+    """Return the state; a worker that was told to leave and can't hear it is draining too."""
+    if worker.leaving and worker.state is WorkerState.READY:
+        return WorkerState.DRAINING
+    return worker.state
+
+
+def _empty_row(state: State, fork_id: int, now_s: float) -> dict[str, Any]:
     place = state.places[fork_id]
     waiting = place.retry_at_s is not None
     known = {
@@ -134,6 +146,9 @@ def _empty_row(state: State, fork_id: int) -> dict[str, Any]:
         "state": str(WorkerState.BACKOFF if waiting else WorkerState.STOPPED),
         "restarts": place.restarts,
         "last_end": place.last_end,
+        "retry_in_s": None
+        if place.retry_at_s is None
+        else round(max(0.0, place.retry_at_s - now_s), 3),
     }
     unknown = (
         "pid generation requests in_flight connections loop_lag_s beat_age_s route pss_bytes "

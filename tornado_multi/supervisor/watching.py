@@ -27,9 +27,9 @@ def require_watchfiles() -> None:
         raise WatchError(text) from error
 
 
-async def watch(directory: str, on_change: Callable[[], None]) -> None:
-    """Call *on_change* once for each burst of changes to Python files, until cancelled."""
+async def watch(directory: str, on_change: Callable[[str], None]) -> None:
+    """Call *on_change* with one path for each burst of changes to Python files, until cancelled."""
     from watchfiles import PythonFilter, awatch
 
-    async for _ in awatch(directory, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS):
-        on_change()
+    async for changes in awatch(directory, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS):
+        on_change(min(path for _, path in changes))

@@ -12,6 +12,7 @@ import errno
 import functools
 import os
 import resource
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -101,10 +102,24 @@ class Accepting:
         self._stopped = True
         self._pause()
 
-    def take_all(self) -> None:
-        """Accept whatever is queued from now on, whoever has more: it is the last chance."""
+    def take_all(self, except_for: set[socket.socket]) -> None:
+        """Accept whatever is queued from now on, whoever has more: it is the last chance.
+
+        Limits of connections don't count any more either: what is not taken is reset.
+        Args: except_for: listeners whose queue somebody else will take over.
+        """
+        self._pause()
+        self._listeners = [item for item in self._listeners if item[0] not in except_for]
         self._taking_all = True
+        self._limit = self._guarded_fd = sys.maxsize
         self._resume()
+
+    def has_queued(self) -> bool:
+        """Tell whether a connection waits to be accepted."""
+        poller = select.poll()
+        for sock, _ in self._listeners:
+            poller.register(sock, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poller.poll(0))
 
     def opened(self) -> None:
         """Count a connection."""

@@ -5,6 +5,7 @@ Runs in: worker, on its loop (only the import happens in the zygote).
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -61,12 +62,29 @@ def _takes_no_arguments(function: Callable[..., object]) -> bool:
 
 
 def _as_callback(function: Callable[..., Any], name: str) -> RequestCallback:
+    if isinstance(function, type) and issubclass(function, HTTPServerConnectionDelegate):
+        text = f"{name} can't be made without arguments; name a factory that gives them."
+        raise AppError(text)
     try:
         inspect.signature(function).bind(object())
     except TypeError as error:
         text = f"{name} takes more than one argument ({error}); it must be {WANTED}."
         raise AppError(text) from error
-    return function
+
+    callback: RequestCallback = function
+
+    @functools.wraps(callback, updated=())
+    def call(request: HTTPServerRequest) -> Any:
+        result = callback(request)
+        if isinstance(result, HTTPServerConnectionDelegate):
+            text = (
+                f"{name} takes one argument, so it was called with a request; but it returned an "
+                "application. A factory takes no required argument."
+            )
+            raise AppError(text)
+        return result
+
+    return call
 
 
 def _describe(thing: object) -> str:

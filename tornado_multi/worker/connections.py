@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.worker import tornado_private as private
+from tornado_multi.worker.lingering import has_waiting_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,5 +243,6 @@ class Connections:
                 late = False
             else:
                 late = now_s - record.headers_since_s > header_timeout_s
-            if late:
+            # A loop that was blocked sweeps before it reads: a request may lie in the kernel.
+            if late and not has_waiting_bytes(getattr(record.stream, "socket", None)):
                 record.stream.close()

@@ -23,6 +23,7 @@ from tornado_multi.process.draining import say_drain_began
 from tornado_multi.process.messages import Drained
 from tornado_multi.worker import tornado_private as private
 from tornado_multi.worker.connections import ConnectionState
+from tornado_multi.worker.lingering import has_waiting_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ WEBSOCKET_SPREAD_S = 0.2
 """Over this time websockets are told, so that their clients don't all come back at once ..."""
 WEBSOCKET_EACH_S = 0.005
 """... and longer when there are many: this much for each, up to half the drain timeout."""
+SUSPENDED_S = 1.0
 REASON = "the server is going away"
 
 log = logging.getLogger(__name__)
@@ -99,7 +101,9 @@ class Drain:
                 return  # it finishes by itself
 
     def _close_if_idle(self, record: ConnectionRecord, now_s: float) -> None:
-        if private.has_unread_input(record.stream):
+        if private.has_unread_input(record.stream) or has_waiting_bytes(
+            getattr(record.stream, "socket", None)
+        ):
             return  # a request has begun to arrive
         idle_since_s = max(record.since_s, self._begun_s)
         if now_s - idle_since_s >= self._settings.drain_idle_s:
@@ -160,7 +164,7 @@ class Drain:
                 task = asyncio.ensure_future(result)
                 self._hooks.add(task)
                 task.add_done_callback(self._hook_ended)
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("on_drain of %s failed.", type(handler).__qualname__)
         return True
 
@@ -193,6 +197,13 @@ class Drain:
         )
 
     async def _pause(self) -> None:
+        begun_s = self._clock()
+        await self._look_again()
+        late_s = self._clock() - begun_s - LOOK_AGAIN_S
+        if late_s > SUSPENDED_S:  # stopped meanwhile, or blocked: nobody could finish anything
+            self._deadline_s += late_s
+
+    async def _look_again(self) -> None:
         # Looks again at a pace, not at each event: a drain is short, and each request's end would
         # otherwise wake it.
         try:

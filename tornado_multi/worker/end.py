@@ -14,7 +14,7 @@ import os
 import sys
 from typing import NoReturn
 
-CANCEL_TIMEOUT_S = 2.0
+CANCEL_TIMEOUT_S = 1.0
 """For the ``finally`` blocks of the app's tasks."""
 
 
@@ -38,6 +38,6 @@ def leave(exit_code: int) -> NoReturn:
         atexit._run_exitfuncs()  # noqa: SLF001 - the only way to run them before os._exit
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(Exception):  # None, closed, or whatever the app put there
                 stream.flush()
         os._exit(exit_code)

@@ -31,6 +31,14 @@ def peer_has_finished(sock: socket.socket) -> bool:
         return True
 
 
+def has_waiting_bytes(sock: socket.socket | None) -> bool:
+    """Tell whether bytes of the client lie in the kernel, unread."""
+    try:
+        return sock is not None and sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except (OSError, ValueError):  # nothing there; ValueError: a TLS socket takes no flags
+        return False
+
+
 class Lingering:
     """The sockets that wait for their client's end."""
 

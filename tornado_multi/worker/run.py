@@ -18,6 +18,7 @@ from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.channel import ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.process.linux import die_with_parent_thread
 from tornado_multi.process.messages import RemoteProtocolError
 from tornado_multi.process.tracebacks import app_traceback, first_line
 from tornado_multi.worker.accepting import Accepting
@@ -37,15 +38,19 @@ if TYPE_CHECKING:
 
 EMPTY_QUEUE_S = 0.1
 """Longer than a handshake that had begun takes to end, on the networks that services are on."""
+COMMAND_WAIT_S = 0.3
+"""How long a worker that got TERM waits for what the supervisor, which may have got one too, says."""
+AUTORELOAD_HINT = " Use --reload-on-change."
 AUTORELOAD_NOTICE = (
     "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
-    "a worker it would re-execute the inherited command line. Use --reload-on-change."
+    "a worker it would re-execute the inherited command line."
 )
 
 
 def run_worker(assignment: Assignment) -> NoReturn:
     """Be a worker until the end of this process."""
     exit_code = int(ExitCode.BUG)
+    worker: Worker | None = None
     try:
         enter(assignment)
         loop = _new_loop(assignment.settings.workers.loop)
@@ -57,6 +62,8 @@ def run_worker(assignment: Assignment) -> NoReturn:
     except BaseException:  # noqa: BLE001 - the process ends here, and says why
         traceback.print_exc()
     finally:
+        if worker is not None:
+            worker.say_that_it_ends()
         leave(exit_code)
 
 
@@ -82,6 +89,7 @@ class Worker:
         self._drain_timeout_s = assignment.settings.workers.drain_timeout_s
         self._drain: Drain | None = None
         self._empty_queue = False
+        self._commanded: asyncio.Future[None] = loop.create_future()
         self._accepting = Accepting(
             loop,
             assignment.scoreboard,
@@ -94,6 +102,11 @@ class Worker:
         )
         self._beat = Beat(loop, self._row, self._at_beat)
         self._title("starting")
+
+    def say_that_it_ends(self) -> None:
+        """Tell the supervisor, which sees to it that the end doesn't last for ever."""
+        with contextlib.suppress(Exception):
+            self._send(msg.Ending())
 
     async def main(self) -> int:
         """Boot, serve, drain. Returns the exit code."""
@@ -110,6 +123,8 @@ class Worker:
             self._become_ready()
             await self._told_to_leave
             await self._drain_and_report()
+        else:
+            self._send(msg.Draining())  # told to leave before it was ready: no failed boot
         await cancel_tasks()
         return int(ExitCode.DONE)
 
@@ -129,7 +144,8 @@ class Worker:
             # As an ordinary error, or it would tear the loop down before it can be reported.
             raise AppError(f"The app left at boot: {first_line(error)}.") from error
         if getattr(autoreload.start, "asked", False):
-            self._notice("autoreload", AUTORELOAD_NOTICE)
+            watched = settings.environment.reload_on_change
+            self._notice("autoreload", AUTORELOAD_NOTICE + ("" if watched else AUTORELOAD_HINT))
         http, proxy = settings.http, settings.proxy
         self._server = DrainingHTTPServer(
             answerer,
@@ -152,6 +168,10 @@ class Worker:
         return load_target(assignment.settings.app, assignment.app_arguments, assignment.directory)
 
     def _become_ready(self) -> None:
+        # A factory that changed its identity (setuid) has cleared what asks for our end.
+        die_with_parent_thread(signal.SIGKILL)
+        if os.getppid() != self._assignment.supervisor_pid:
+            os._exit(0)
         self._row.store(sb.STATE, sb.RowState.READY)
         self._beat.start()
         self._server.add_sockets([sock for _, sock in self._assignment.listeners])
@@ -185,11 +205,12 @@ class Worker:
             self._drain.hurry(timeout_s)
 
     async def _drain_and_report(self) -> None:
+        if not self._commanded.done():
+            # By TERM. A service manager sends it to all processes at once: then the supervisor has
+            # more to say. Until it has had time to, this worker serves as before.
+            await asyncio.wait({self._commanded}, timeout=COMMAND_WAIT_S)
         if self._empty_queue:
-            # No further connection can begin; what the kernel has queued is taken now or reset.
-            self._connections.begin_drain()
-            self._accepting.take_all()
-            await asyncio.sleep(EMPTY_QUEUE_S)
+            await self._take_what_is_queued()
         self._accepting.stop()
         self._row.store(sb.STATE, sb.RowState.DRAINING)
         self._title("draining")
@@ -202,6 +223,19 @@ class Worker:
         )
         self._send(await self._drain.run())
 
+    async def _take_what_is_queued(self) -> None:
+        """Accept until the kernel has nothing left: no further connection can begin, and what is
+        not taken is reset.
+        """
+        self._connections.begin_drain()
+        inherited = {sock for item, sock in self._assignment.listeners if item.is_inherited}
+        self._accepting.take_all(except_for=inherited)
+        deadline_s = self._loop.time() + self._drain_timeout_s
+        while self._loop.time() < deadline_s:
+            await asyncio.sleep(EMPTY_QUEUE_S)
+            if not self._accepting.has_queued():
+                return
+
     # --- the channel ------------------------------------------------------------------------------
 
     def _hear(self) -> None:
@@ -209,7 +243,9 @@ class Worker:
             while received := self._channel.receive():
                 match received.message:
                     case msg.Drain(timeout_s, empty_queue):
-                        self._empty_queue = empty_queue
+                        self._empty_queue = self._empty_queue or empty_queue
+                        if not self._commanded.done():
+                            self._commanded.set_result(None)
                         self._leave(timeout_s)
                     case msg.ListTasks(number):
                         text = render_tasks(asyncio.all_tasks(self._loop))

@@ -7,14 +7,18 @@ when the loop is blocked in C; into a memory file that the supervisor holds too.
 from __future__ import annotations
 
 import faulthandler
-import io
 import os
+import traceback
 from typing import TYPE_CHECKING
 
 from tornado_multi.process.linux import STACKS_SIGNAL
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
+    from types import FrameType
+
+MOST_FRAMES = 200
 
 
 def open_stacks_file() -> int:
@@ -25,8 +29,26 @@ def open_stacks_file() -> int:
 
 
 def render_tasks(tasks: set[asyncio.Task[object]]) -> str:
-    """Return the stacks of *tasks*, by name."""
-    text = io.StringIO()
+    """Return the stacks of *tasks*, by name, each down to what it waits for.
+
+    ``Task.print_stack`` shows the outermost coroutine only, which for a handler is Tornado's.
+    """
+    parts = []
     for task in sorted(tasks, key=lambda item: item.get_name()):
-        task.print_stack(file=text)
-    return text.getvalue()
+        parts.append(f"task {task.get_name()!r} (outermost call first):\n")
+        parts += traceback.format_list(traceback.StackSummary.extract(_frames(task.get_coro())))
+    return "".join(parts)
+
+
+def _frames(awaited: object) -> Iterator[tuple[FrameType, int]]:
+    """Follow a coroutine to what it awaits, and that to what it awaits."""
+    for _ in range(MOST_FRAMES):
+        for kind in ("cr", "gi", "ag"):  # coroutine, generator, asynchronous generator
+            frame = getattr(awaited, f"{kind}_frame", None)
+            if frame is not None:
+                yield frame, frame.f_lineno
+                name = "gi_yieldfrom" if kind == "gi" else f"{kind}_await"
+                awaited = getattr(awaited, name, None)
+                break
+        else:
+            return

@@ -64,6 +64,11 @@ def response_has_begun(request: HTTP1Connection) -> bool:
 def close_after_response(request: HTTP1Connection) -> None:
     """End the connection after this response, and say so in it if its headers are still to come."""
     request._disconnect_on_finish = True  # noqa: SLF001
+    start_line, headers = request._request_start_line, request._request_headers  # noqa: SLF001
+    if start_line is not None and headers is not None and start_line.version == "HTTP/1.0":
+        # Tornado would echo the client's wish and then close: an HTTP/1.0 client that is told
+        # "keep-alive" sends its next request into the void.
+        headers.pop("Connection", None)
 
 
 def without_header_timeout(server: Any) -> None:

@@ -33,7 +33,7 @@ def fork_worker(assignment: Assignment, worker_main: WorkerMain) -> int:
     Raises: OSError: the system refused one of the two forks.
     """
     for stream in (sys.stdout, sys.stderr):  # or each child would print what lies in the buffer
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):  # None, closed, or whatever the app put there
             stream.flush()
     gc.freeze()  # also what the hooks and the last fork left behind
     read_fd, write_fd = os.pipe()
@@ -46,7 +46,10 @@ def fork_worker(assignment: Assignment, worker_main: WorkerMain) -> int:
         write_fd = -1
         answer = os.read(read_fd, _ANSWER.size)
         # Its end is what makes the worker the supervisor's child: announce nothing before.
-        os.waitpid(intermediate, 0)
+        with contextlib.suppress(
+            ChildProcessError
+        ):  # an app that ignores SIGCHLD: waited for all the same
+            os.waitpid(intermediate, 0)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         os.close(read_fd)

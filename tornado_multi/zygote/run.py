@@ -90,9 +90,9 @@ def _take_boot(channel: Channel) -> msg.Boot:
 def _load(boot: msg.Boot, channel: Channel) -> Assignment | None:
     """Import the app; return what every assignment has in common, or None if it failed."""
     settings = from_plain(boot.settings)
-    enter_directory(boot.directory)
     begun_s = time.monotonic()
     try:
+        enter_directory(boot.directory)
         target = None
         if settings.workers.boot == "preload":
             target = load_target(settings.app, boot.app_arguments, boot.directory)
@@ -151,5 +151,5 @@ def _serve_forks(channel: Channel, template: Assignment, worker_main: WorkerMain
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):  # None, closed, or whatever the app put there
             stream.flush()

@@ -39,6 +39,7 @@ EXAMPLES: list[Message] = [
     msg.Fork(0, 0),
     msg.Fork(4095, 7, is_canary=True),
     msg.ListTasks(1),
+    msg.Ending(),
     msg.Tasks(1, "Task-1\n  é"),
     msg.Loaded(0.31),
     msg.LoadFailed("SyntaxError: invalid syntax", "Traceback ...\n  é", usage=False),

@@ -377,7 +377,9 @@ def test_workers_that_were_never_announced_are_forgotten() -> None:
 def test_a_zygote_that_hangs_in_a_fork_is_replaced_after_a_pause() -> None:
     """Our own KILL is no kill from outside: hanging zygotes back off like crashing ones."""
     seen = replay(serving()).then(
-        (1.0, ev.WorkerEnded(0, KILLED, 0)), (61.001, ev.DeadlinePassed())
+        (1.0, ev.WorkerEnded(0, KILLED, 0)),
+        (1.0, ev.ForkSent(0)),
+        (61.001, ev.DeadlinePassed()),
     )
 
     assert [ev.KillZygote(1)] == seen.acts
@@ -471,3 +473,14 @@ def test_kills_without_end_are_answered_slower(way: str) -> None:
     assert [None] * 10 == pauses[:10]
     assert [12.0, 13.0] == pauses[10:]
     assert 0 == seen.state.places[0].failures
+
+
+def test_a_worker_that_serves_no_more_has_a_deadline_to_end() -> None:
+    """Exit handlers that never return don't leave a place unserved for ever."""
+    seen = replay(serving()).then((1.0, ev.WorkerEnding(0)))
+
+    assert 3.0 == next_deadline_s(seen.state)
+
+    seen.then((3.001, ev.DeadlinePassed()))
+
+    assert [ev.KillWorker(0)] == seen.acts

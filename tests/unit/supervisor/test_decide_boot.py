@@ -264,7 +264,7 @@ def test_a_word_that_crosses_with_the_kill_does_not_make_a_worker_ready() -> Non
 
 def test_a_zygote_that_hangs_in_a_fork_is_killed_and_fails_the_boot() -> None:
     """A worker without a pid can't be killed: the zygote that owes the pid is, and that counts."""
-    seen = replay(loaded()).then((60.001, ev.DeadlinePassed()))
+    seen = replay(loaded()).then((0.0, ev.ForkSent(0)), (60.001, ev.DeadlinePassed()))
 
     assert [ev.KillZygote(1)] == seen.acts
     assert next_deadline_s(seen.state) is None
@@ -301,3 +301,24 @@ def test_a_zygote_killed_from_outside_during_the_boot_is_started_again() -> None
     seen.then((2.0, ev.ZygoteLoaded(2, 0.2)))
 
     assert [ev.ForkWorker(2, 1, 1)] == seen.acts
+
+
+def test_a_fork_that_waits_behind_slow_ones_has_its_own_time() -> None:
+    """The time to get ready begins when the command is sent; a queue is no hanging zygote."""
+    seen = replay(loaded(), workers=2)
+    seen.then((0.0, ev.ForkSent(0)), (50.0, ev.WorkerForked(0, 200)), (50.1, ev.WorkerReady(0)))
+    seen.then((60.001, ev.DeadlinePassed()))
+
+    assert [] == seen.acts
+
+    seen.then((70.0, ev.ForkSent(1)))
+
+    assert 130.0 == next_deadline_s(seen.state)
+
+
+def test_time_in_which_we_did_not_run_counts_for_nobody() -> None:
+    """After a suspension every deadline is later by its length."""
+    seen = replay(loaded()).then((0.0, ev.ForkSent(0)), (500.0, ev.Suspended(440.0)))
+
+    assert [] == seen.acts
+    assert 500.0 == next_deadline_s(seen.state)

@@ -9,8 +9,8 @@ from support.worlds import World, is_whole
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.state import Phase, WorkerState
 
-HISTORIES = 1600
-RELOADS = 300
+HISTORIES = 1000
+RELOADS = 200
 BATCHES = 4
 STEPS = 120
 ROUNDS = 40
@@ -87,7 +87,7 @@ def reload_in_calm(seed: int, *, new_code_fails: float) -> World:
     world.always = everybody_is_served
     world.new_code_fails = new_code_fails
     world.time_passes = False
-    world.post(ev.ReloadAsked())
+    world.post(ev.ReloadAsked("SIGHUP"))
     quiet = 0
     for _ in range(20_000):
         if world.state.reload is None:

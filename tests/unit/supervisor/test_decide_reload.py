@@ -30,7 +30,9 @@ SAME = ev.SettingsRead(LIMITS, None)
 
 def reloading(workers: int = 3) -> Replay:
     """Serve with generation 1 and ask for a reload; the settings are as they were."""
-    return replay(serving(workers), workers=workers).then((10.0, ev.ReloadAsked()), (10.0, SAME))
+    return replay(serving(workers), workers=workers).then(
+        (10.0, ev.ReloadAsked("SIGHUP")), (10.0, SAME)
+    )
 
 
 def canary(workers: int = 3) -> Replay:
@@ -70,9 +72,9 @@ def generations(seen: Replay) -> list[int]:
 
 def test_a_reload_reads_the_settings_first() -> None:
     """The same sources, as they are now; nothing is touched before they can be read."""
-    seen = replay(serving()).then((10.0, ev.ReloadAsked()))
+    seen = replay(serving()).then((10.0, ev.ReloadAsked("SIGHUP")))
 
-    assert [ev.ReadSettings()] == seen.effects
+    assert [ev.ReadSettings()] == seen.acts
 
     seen.then((10.0, SAME))
 
@@ -113,7 +115,7 @@ def test_the_surge_bounds_what_starts_at_once(surge: str, expected: int) -> None
     """At most so many replacements are starting at once; draining ones don't hold up the roll."""
     limits = dataclasses.replace(LIMITS, max_surge=surge)
     seen = replay(serving(4), workers=4).then(
-        (10.0, ev.ReloadAsked()),
+        (10.0, ev.ReloadAsked("SIGHUP")),
         (10.0, ev.SettingsRead(limits, None)),
         (10.1, ev.ZygoteLoaded(2, 0.1)),
         *started_worker(4, at_s=10.2),
@@ -179,7 +181,7 @@ def test_the_next_death_is_replaced_by_new_code() -> None:
 def test_a_second_reload_replaces_the_first_ones_workers() -> None:
     """Generations go up; each reload leaves one zygote."""
     seen = rolling(1).then(*left(0, 12.0), (12.0, ev.ZygoteEnded(1, LEFT)))
-    seen.then((20.0, ev.ReloadAsked()), (20.0, SAME), (20.1, ev.ZygoteLoaded(3, 0.1)))
+    seen.then((20.0, ev.ReloadAsked("SIGHUP")), (20.0, SAME), (20.1, ev.ZygoteLoaded(3, 0.1)))
 
     assert [ev.ForkWorker(3, 0, 0, is_canary=True)] == seen.acts
 
@@ -190,7 +192,7 @@ def test_a_second_reload_replaces_the_first_ones_workers() -> None:
 
 def test_reloads_asked_for_meanwhile_become_one() -> None:
     """However often it is asked for: one more, after this one."""
-    seen = rolling(1).then((11.7, ev.ReloadAsked()), (11.8, ev.ReloadAsked()))
+    seen = rolling(1).then((11.7, ev.ReloadAsked("SIGHUP")), (11.8, ev.ReloadAsked("SIGHUP")))
 
     assert [] == seen.effects
     assert seen.state.reload_queued
@@ -209,7 +211,7 @@ def test_reloads_asked_for_meanwhile_become_one() -> None:
 
 def test_a_reload_asked_for_during_the_boot_waits_for_it() -> None:
     """A HUP that comes early is not lost, and does not disturb the first start."""
-    seen = replay(serving()[:-1]).then((0.5, ev.ReloadAsked()))
+    seen = replay(serving()[:-1]).then((0.5, ev.ReloadAsked("SIGHUP")))
 
     assert [] == seen.effects
 
@@ -225,7 +227,7 @@ def test_changed_settings_hold_for_the_new_generation() -> None:
     """
     limits = Limits(boot_timeout_s=5.0, drain_timeout_s=7.0)
     seen = replay(serving()).then(
-        (10.0, ev.ReloadAsked()), (10.0, ev.SettingsRead(limits, 2, ("bind has changed.",)))
+        (10.0, ev.ReloadAsked("SIGHUP")), (10.0, ev.SettingsRead(limits, 2, ("bind has changed.",)))
     )
 
     assert ["warning supervisor: bind has changed."] == seen.said
@@ -257,7 +259,9 @@ def assert_nothing_was_changed(seen: Replay, reason: str) -> None:
 
 def test_settings_that_can_not_be_read_fail_the_reload() -> None:
     """Before anything is started."""
-    seen = replay(serving()).then((10.0, ev.ReloadAsked()), (10.0, ev.SettingsRefused("broken")))
+    seen = replay(serving()).then(
+        (10.0, ev.ReloadAsked("SIGHUP")), (10.0, ev.SettingsRefused("broken"))
+    )
 
     assert [] == seen.acts
     assert_nothing_was_changed(seen, "broken")
@@ -406,7 +410,7 @@ def test_the_service_goes_on_after_a_failed_reload() -> None:
 
     assert [ev.ForkWorker(1, 0, 0)] == seen.acts
 
-    seen.then(*started_worker(0, at_s=12.1), (13.0, ev.ReloadAsked()), (13.0, SAME))
+    seen.then(*started_worker(0, at_s=12.1), (13.0, ev.ReloadAsked("SIGHUP")), (13.0, SAME))
 
     assert [ev.StartZygote(3)] == seen.acts
 
@@ -422,7 +426,7 @@ def test_the_service_goes_on_after_a_failed_reload() -> None:
 @pytest.mark.parametrize("begun", [reloading, canary, rolling])
 def test_a_stop_ends_a_reload(begun: object, asked: ev.StopAsked) -> None:
     """Everything of both generations leaves; nothing is started any more."""
-    seen = begun().then((20.0, ev.ReloadAsked()), (20.0, asked))  # type: ignore[operator]
+    seen = begun().then((20.0, ev.ReloadAsked("SIGHUP")), (20.0, asked))  # type: ignore[operator]
     seen.all_effects.clear()
     for row in list(seen.state.workers):
         seen.then((20.1, ev.WorkerForked(row, 200 + row)), (20.2, ev.WorkerEnded(row, LEFT, 0)))
@@ -466,7 +470,7 @@ def test_an_old_zygote_that_is_lost_is_replaced_when_the_reload_fails() -> None:
 def test_a_zygote_that_is_replaced_while_settings_are_read_is_old() -> None:
     """A lost zygote's successor is no part of the reload that follows: it is let go with the old."""
     seen = replay(serving()).then(
-        (10.0, ev.ReloadAsked()), (10.0, ev.ZygoteEnded(1, KILLED)), (10.0, SAME)
+        (10.0, ev.ReloadAsked("SIGHUP")), (10.0, ev.ZygoteEnded(1, KILLED)), (10.0, SAME)
     )
 
     assert [2, 3] == list(seen.state.zygotes)
@@ -581,3 +585,48 @@ def test_a_restart_of_a_fork_id_that_is_not_there_does_nothing() -> None:
     seen = replay(serving()).then((10.0, ev.RestartAsked(7)))
 
     assert [] == seen.effects
+
+
+def test_a_rollback_to_code_that_does_not_boot_any_more_ends() -> None:
+    """The reload fails with a note, and the next one can begin."""
+    seen = replay(serving(2), workers=2).then(
+        (10.0, ev.ReloadAsked("SIGHUP")),
+        (10.0, SAME),
+        (10.5, ev.ZygoteLoaded(2, 0.1)),
+        (10.6, ev.WorkerForked(2, 300)),
+        (10.7, ev.WorkerReady(2)),
+        (10.8, ev.WorkerEnded(0, LEFT, 0)),
+        (10.9, ev.WorkerForked(3, 301)),
+        (11.0, ev.WorkerBootFailed(3, "no", "")),
+        (11.1, ev.WorkerEnded(3, BOOT_FAILED, 0)),
+    )
+    row = next(row for row, item in seen.state.workers.items() if item.generation == 1 and row != 1)
+    seen.then(
+        (11.2, ev.WorkerBootFailed(row, "old no", "")), (11.3, ev.WorkerEnded(row, BOOT_FAILED, 0))
+    )
+    report = report_of(seen)
+
+    assert (False, "no") == (report.succeeded, report.reason)
+    assert ["does not boot any more" in note for note in report.notes] == [True]
+
+    seen.then((12.0, ev.ReloadAsked("SIGHUP")))
+
+    assert [ev.ReadSettings()] == seen.acts
+
+
+def test_a_failed_reload_brings_the_old_settings_back() -> None:
+    """Limits and the number of workers are what they were."""
+    limits = Limits(boot_timeout_s=5.0, drain_timeout_s=7.0)
+    seen = replay(serving()).then(
+        (10.0, ev.ReloadAsked("SIGHUP")),
+        (10.0, ev.SettingsRead(limits, 3)),
+        (10.5, ev.ZygoteLoaded(2, 0.1)),
+    )
+    row = max(seen.state.workers)
+    seen.then((10.6, ev.WorkerForked(row, 300)), (10.7, ev.WorkerReady(row)))
+    assert 3 == seen.state.desired_workers
+    fresh = max(seen.state.workers)
+    seen.then((10.8, ev.WorkerForked(fresh, 301)), (10.9, ev.WorkerBootFailed(fresh, "no", "")))
+
+    assert (1, LIMITS) == (seen.state.desired_workers, seen.state.limits)
+    assert ev.RestoreSettings() in seen.effects

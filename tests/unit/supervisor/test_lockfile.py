@@ -104,12 +104,21 @@ def test_the_lock_of_a_killed_process_is_free(path: Path, holder: subprocess.Pop
 
 def test_a_stale_file_is_taken_over_whole(path: Path) -> None:
     """Whatever the file held before, only our pid is left in it."""
-    path.write_text("99999999999999999999 and some more text\n")
+    path.write_text("99999999999999999999\n")
     lock = PidFile.acquire(path)
 
     assert f"{os.getpid()}\n" == path.read_text()
 
     lock.close()
+
+
+def test_a_file_that_holds_no_pid_is_left_alone(path: Path) -> None:
+    """A mistyped path must not cost somebody a file."""
+    path.write_text("my notes\n")
+
+    with pytest.raises(OSError, match="holds no pid"):
+        PidFile.acquire(path)
+    assert "my notes\n" == path.read_text()
 
 
 def test_a_holder_that_has_not_written_its_pid_is_another_process(path: Path) -> None:

@@ -42,9 +42,9 @@ def test_a_line_begins_with_the_time_and_who_speaks(level: Any, expected: str) -
     """Time, who, the level if it isn't plain information, one sentence."""
     reporter, log, block = text_reporter()
     reporter.say(Say(level, "worker fork_id=0 gen=1 pid=9", "Ready after 12 ms."))
-    stamp, _, rest = log.getvalue().partition(" ")
+    stamp, rest = log.getvalue()[:19], log.getvalue()[20:]
 
-    assert re.fullmatch(r"\d\d:\d\d:\d\d", stamp)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", stamp)
     assert f"{expected}\n" == rest
     assert "" == block.getvalue()
 

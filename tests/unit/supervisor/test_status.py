@@ -20,6 +20,7 @@ IDENTITY = Identity(
     version="0.1.0",
     app="shop:make_app",
     control_path="/run/tornado_multi/shop.sock",
+    control_options="",
     addresses=("http://127.0.0.1:8888", "unix:/run/shop.sock"),
     backlog=128,
     started_s=100.0,
@@ -145,6 +146,7 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "uptime_s": 10.0,
         "restarts": 0,
         "last_end": None,
+        "retry_in_s": None,
     } == row
 
 

@@ -114,6 +114,8 @@ class FakeRequest:
         self.stream: object = object()
         self._response_start_line: object = None
         self._disconnect_on_finish = False
+        self._request_start_line: object = None
+        self._request_headers: object = None
 
 
 class FakeLingering:
