@@ -16,7 +16,7 @@ import pytest
 from support.cluster import VICTIMS
 from support.commands import run_command
 from support.load import Load
-from support.posting import PostingClient
+from support.posting import PostingClient, RawKeepAliveClient
 from support.waiting import eventually
 from support.websockets import open_websocket, read_close_code
 
@@ -454,6 +454,46 @@ def test_stacks_show_threads_and_tasks_also_of_a_blocked_worker(cluster: StartCl
 
     assert (1, 1) == (len(blocked), len(free))
     assert re.search(r"hello\.py\", line \d+ in get", blocked[0]["threads"])
-    assert "Worker.main" in free[0]["tasks"]
+    assert "in main" in free[0]["tasks"]
     assert "tasks unknown" in text
     assert VICTIMS.name in text
+
+
+def test_stacks_follow_an_async_handler_to_where_it_waits(cluster: StartCluster) -> None:
+    """The app's own line is shown, not only Tornado's that awaits it."""
+    made = cluster(workers=1)
+    with made.connect() as sock:
+        sock.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        text = run_command(made, "stacks", "0").stdout
+
+    assert re.search(r"hello\.py\", line \d+, in get", text)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_keep_alive_clients_of_either_version_lose_nothing(
+    cluster: StartCluster, version: str
+) -> None:
+    """A client is told to close, or its next request is answered: also with HTTP/1.0."""
+    made = cluster(workers=2)
+    client = RawKeepAliveClient(made.port(), version)
+    client.start()
+    for _ in range(5):
+        assert reload(made)["succeeded"]
+    client.enough.set()
+    client.join(30)
+
+    assert {"success"} == set(client.results), client.results
+
+
+def test_whatever_the_settings_file_holds_fails_one_reload_only(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """A file that breaks the parser itself is a failed reload; the mended one is read."""
+    file = tmp_path / "settings.toml"
+    file.write_text("drain_timeout_s = 20\n")
+    made = cluster(workers=1, options=["--config", str(file)])
+    file.write_text("a = " + "[" * 5000)
+    assert not reload(made)["succeeded"]
+    file.write_text("drain_timeout_s = 20\n")
+    assert reload(made)["succeeded"]

@@ -346,3 +346,24 @@ def test_flags_of_the_interpreter_hold_for_the_app(cluster: StartCluster, flags:
     assert made.stop() == 0
     assert "Warning" not in made.log()
     assert "Traceback" not in made.log()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_request_that_waited_while_the_loop_was_blocked_is_answered(
+    cluster: StartCluster, loop: str
+) -> None:
+    """The sweep for idle connections looks into the kernel before it closes one."""
+    made = cluster(workers=1, options=["--http.idle-timeout-s", "1", "--loop", loop])
+    held = [made.connect() for _ in range(5)]
+    for sock in held:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+    held[0].sendall(b"GET /block?s=2 HTTP/1.1\r\nHost: x\r\n\r\n")
+    eventually(lambda: made.worker(0)["route"] == "GET hello.Block")
+    for sock in held[1:]:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    answers = [sock.recv(4096)[:12] for sock in held]
+    for sock in held:
+        sock.close()
+
+    assert [b"HTTP/1.1 200"] * 5 == answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -14,10 +15,15 @@ from support.commands import run_command
 from support.posting import TimedClient
 from support.waiting import eventually, pause
 
+from tornado_multi.control.client import connect
+from tornado_multi.control.protocol import Request
+from tornado_multi.settings.model import ControlSettings
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import StartCluster
+    from support.cluster import Cluster
 
 pytestmark = pytest.mark.process
 
@@ -192,3 +198,65 @@ def test_a_burst_of_connections_at_the_stop_is_served_or_refused(cluster: StartC
 
     assert ["success"] * 50 == [client.result for client in queued]
     assert made.wait_gone() == 0
+
+
+def test_slow_handlers_and_limits_leave_nobody_in_the_queue(cluster: StartCluster) -> None:
+    """60 connections, handlers that block for 50 ms, a limit of connections: all are answered."""
+    made = cluster(workers=2, options=["--max-connections", "5"])
+    clients = [TimedClient(made.port(), "/block?s=0.05") for _ in range(60)]
+    for client in clients:
+        client.start()
+    eventually(lambda: all(client.connected for client in clients))
+    made.signal(signal.SIGTERM)
+    for client in clients:
+        client.join(30)
+
+    assert ["success"] * 60 == [client.result for client in clients]
+    assert made.wait_gone() == 0
+
+
+def test_term_to_the_whole_group_resets_nobody(cluster: StartCluster) -> None:
+    """As a service manager sends it: to supervisor, zygote and workers at once."""
+    made = cluster(workers=2)
+    clients = [TimedClient(made.port()) for _ in range(60)]
+    for number, client in enumerate(clients):
+        if number == 20:
+            os.killpg(made.pid, signal.SIGTERM)
+        client.start()
+    for client in clients:
+        client.join(30)
+
+    assert {client.result for client in clients} <= {"success", "refused"}
+    assert made.wait_gone() == 0
+
+
+def test_a_reader_that_stops_reading_our_log_stops_nothing(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """Standard error is a full pipe: status answers, workers are replaced, TERM ends it."""
+    read_fd, write_fd = os.pipe()
+    fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 4096)
+    made = cluster(workers=1, log_fd=write_fd)
+    os.close(write_fd)
+    for _ in range(60):
+        assert run_quickly(made, "restart", "0")
+    assert made.stop() == 0
+    os.close(read_fd)
+
+
+def run_quickly(made: Cluster, *arguments: str) -> bool:
+    """Ask by the control socket itself: sixty commands would take a minute to start."""
+    connection = connect(ControlSettings(control=str(made.control)))
+    replies = list(connection.ask(Request(arguments[0], {"fork_id": int(arguments[1])})))
+    connection.close()
+    return replies[-1]["event"] == "done"
+
+
+def test_a_file_at_the_control_path_is_left_alone(cluster: StartCluster, tmp_path: Path) -> None:
+    """A mistyped --control does not cost somebody a file."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    made = cluster(ready=False, control=notes)
+
+    assert made.wait_gone() == 111
+    assert notes.read_text() == "mine"

@@ -111,3 +111,18 @@ def test_every_channel_end_is_held_by_one_process_with_three_generations_alive(
     assert [] == [pids for pids in holders.values() if len(pids) != 1]
     counted = [pids[0] for pids in holders.values()]
     assert own == {pid: counted.count(pid) for pid in own}
+
+
+def test_a_worker_that_changed_its_identity_dies_with_the_supervisor(
+    cluster: StartCluster,
+) -> None:
+    """Setuid in the factory clears the parent-death signal: it is armed again afterwards."""
+    if os.getuid() != 0:
+        pytest.skip("only root can change its identity")
+    made = cluster("becomes_nobody:make_app", workers=1)
+    port = made.port()
+    with made.connect() as blocked:
+        blocked.sendall(b"GET /block?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        made.signal(signal.SIGKILL)
+        _expect_all_gone(made, port)

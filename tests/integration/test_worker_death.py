@@ -134,3 +134,33 @@ def test_the_end_of_a_worker_runs_in_order(cluster: StartCluster, tmp_path: Path
     assert made.stop() == 0
 
     assert ["finally of a task", "atexit of the worker"] == marks.read_text().splitlines()
+
+
+@pytest.mark.parametrize("app", ["sigchld_ignored", "stdout_none"])
+def test_odd_things_done_at_import_do_no_harm(cluster: StartCluster, app: str) -> None:
+    """An app that ignores SIGCHLD, or puts None in the place of stdout, is served."""
+    made = cluster(f"{app}:make_app", workers=2)
+    os.kill(made.worker_pids()[0], signal.SIGKILL)
+    eventually(lambda: len(made.workers()) == 2)
+    assert made.get("/")
+    assert made.stop() == 0
+
+
+def test_exit_handlers_that_never_end_leave_no_place_unserved(cluster: StartCluster) -> None:
+    """sys.exit in a handler, then an atexit that hangs: killed after the grace, and replaced."""
+    made = cluster("hangs_at_exit:make_app", workers=1)
+    old = made.worker(0)["pid"]
+    made.get("/sysexit?code=3")
+    eventually(lambda: [row for row in made.workers() if row["pid"] != old], within_s=20)
+    assert "served no more but did not end" in made.log()
+
+
+def test_term_during_the_first_boot_of_a_worker_is_no_failed_boot(cluster: StartCluster) -> None:
+    """A worker that is told to leave before it is ready is replaced, and the service comes up."""
+    made = cluster("slow_factory:make_app", workers=1, ready=False)
+    starting = eventually(
+        lambda: [item for item in made.leftovers() if "worker 0 gen 1 starting" in item.title]
+    )
+    os.kill(starting[0].pid, signal.SIGTERM)
+    made.wait_ready()
+    assert made.get("/")

@@ -47,6 +47,7 @@ class Cluster:
         nofile_soft: int | None = None,
         closed_streams: bool = False,
         python_flags: Sequence[str] = (),
+        log_fd: int | None = None,
     ) -> None:
         become_child_subreaper()
         directory.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ class Cluster:
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=log,
+                stderr=log if log_fd is None else log_fd,
                 start_new_session=True,
                 pass_fds=tuple(pass_fds),
             )

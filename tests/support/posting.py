@@ -6,6 +6,7 @@ import http.client
 import socket
 import threading
 from collections import Counter
+from typing import BinaryIO
 
 from support.waiting import pause
 
@@ -74,9 +75,10 @@ class PostingClient(threading.Thread):
 class TimedClient(threading.Thread):
     """One request on a connection of its own, and how it went."""
 
-    def __init__(self, address: str | int) -> None:
+    def __init__(self, address: str | int, path: str = "/") -> None:
         super().__init__(daemon=True)
         self._address = address
+        self._path = path
         self.connected = False
         self.result = "none"
 
@@ -97,8 +99,50 @@ class TimedClient(threading.Thread):
             target = self._address if family == socket.AF_UNIX else ("127.0.0.1", self._address)
             sock.connect(target)
             self.connected = True
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head = f"GET {self._path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            sock.sendall(head.encode())
             answer = b""
             while part := sock.recv(65536):
                 answer += part
         return "success" if answer.startswith(b"HTTP/1.1 200") else f"empty {answer!r}"
+
+
+class RawKeepAliveClient(threading.Thread):
+    """Sends request after request on one connection, with the HTTP version asked for."""
+
+    def __init__(self, port: int, version: str) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._request = (
+            f"GET / HTTP/{version}\r\nHost: x\r\nConnection: keep-alive\r\n\r\n".encode()
+        )
+        self._version = version
+        self.enough = threading.Event()
+        self.results: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while not self.enough.is_set():
+            with socket.create_connection(("127.0.0.1", self._port), timeout=20) as sock:
+                self._converse(sock)
+
+    def _converse(self, sock: socket.socket) -> None:
+        with sock.makefile("rb") as reader:
+            while not self.enough.is_set():
+                try:
+                    sock.sendall(self._request)
+                    kind, kept = self._read(reader)
+                except OSError as error:
+                    kind, kept = repr(error), False
+                self.results[kind] += 1
+                if not kept:
+                    return
+
+    def _read(self, reader: BinaryIO) -> tuple[str, bool]:
+        status = reader.readline()
+        if not status:
+            return "empty", False
+        headers = http.client.parse_headers(reader)
+        reader.read(int(headers["Content-Length"]))
+        wish = headers.get("Connection", "").lower()
+        kept = wish != "close" if self._version == "1.1" else wish == "keep-alive"
+        return ("success" if b" 200 " in status else repr(status)), kept

@@ -61,8 +61,11 @@ class FakeZygote:
     failed: bool = False
     released: bool = False
     stubborn: bool = False
+    """It hangs, in its import or in a fork: only KILL ends it."""
     mail: deque[ev.Event] = field(default_factory=deque)
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    waiting: deque[int] = field(default_factory=deque)
+    """Rows whose Fork command the supervisor still holds: one is under way at a time."""
+    forking: int | None = None
 
 
 class World:
@@ -173,13 +176,18 @@ class World:
             case ev.KillZygote(generation):
                 if zygote := self.zygotes.get(generation):
                     self.end_zygote(zygote, KILLED)
-            case ev.ForkWorker(generation, row, fork_id):
+            case ev.ForkWorker(generation, row, _):
                 is_new = self.is_of_reload(generation)
                 stubborn = self.misfortune(0.1, is_new=is_new)
                 self.workers[row] = FakeWorker(row, alive=False, is_new=is_new, stubborn=stubborn)
                 if zygote := self.zygotes.get(generation):
-                    zygote.waiting.append((row, fork_id))
+                    zygote.waiting.append(row)
+                    self.send_next_fork(zygote)
             case ev.DrainWorker(row, _):
+                for zygote in self.zygotes.values():
+                    if row in zygote.waiting:
+                        zygote.waiting.remove(row)
+                        self.inbox.append(ev.ForkRefused(row, "no longer wanted"))
                 if (worker := self.workers.get(row)) and worker.alive:
                     worker.told = True
             case ev.KillWorker(row):
@@ -191,6 +199,13 @@ class World:
                 self.inbox.append(self.settings_as_they_are())
             case ev.Finish():
                 self.finishes += 1
+
+    def send_next_fork(self, zygote: FakeZygote) -> None:
+        if zygote.forking is None and zygote.waiting:
+            row = zygote.waiting.popleft()
+            if zygote.alive:  # else its channel is closed, and its end is on the way
+                zygote.forking = row
+                self.inbox.append(ev.ForkSent(row))
 
     # --- the processes' side ----------------------------------------------------------------------
 
@@ -239,12 +254,15 @@ class World:
             else:
                 zygote.loaded = True
                 zygote.mail.append(ev.ZygoteLoaded(zygote.generation, 0.1))
-        elif zygote.waiting:
-            row, _ = zygote.waiting.popleft()
-            if self.misfortune(0.1, is_new=self.is_of_reload(zygote.generation)):
+        elif zygote.forking is not None and not zygote.mail:
+            row, is_new = zygote.forking, self.is_of_reload(zygote.generation)
+            if self.misfortune(0.1, is_new=is_new):
                 zygote.mail.append(ev.ForkRefused(row, "no process to be had"))
-            elif worker := self.workers.get(row):
-                worker.alive = True
+            elif self.misfortune(0.05, is_new=is_new):
+                zygote.stubborn = True
+            else:
+                if worker := self.workers.get(row):
+                    worker.alive = True
                 zygote.mail.append(ev.WorkerForked(row, 200 + row))
 
     def worker_acts(self, worker: FakeWorker) -> None:
@@ -258,7 +276,14 @@ class World:
             if worker.ready:
                 worker.mail.append(ev.WorkerDraining(worker.row))
                 worker.mail.append(ev.WorkerDrained(worker.row, DRAINED))
-            self.end_worker(worker, LEFT)
+            worker.mail.append(ev.WorkerEnding(worker.row))
+            if self.misfortune(0.1):
+                worker.stubborn = True  # an exit handler that never returns
+            else:
+                self.end_worker(worker, LEFT)
+        elif worker.ready and self.misfortune(0.05):  # it calls sys.exit
+            worker.mail.append(ev.WorkerEnding(worker.row))
+            worker.stubborn = True
         elif not worker.ready:
             if self.misfortune(0.1, is_new=worker.is_new):
                 worker.mail.append(ev.WorkerBootFailed(worker.row, "no", ""))
@@ -284,6 +309,10 @@ class World:
                     worker.announced = True
             case ev.ZygoteEnded(generation):
                 del self.zygotes[generation]
+        if isinstance(sender, FakeZygote):
+            if isinstance(event, ev.WorkerForked | ev.ForkRefused):
+                sender.forking = None
+            self.send_next_fork(sender)
         self.post(event)
 
     # --- time -------------------------------------------------------------------------------------
@@ -302,8 +331,11 @@ class World:
                 self.zygote_acts(one)
             else:
                 self.worker_acts(one)
-        elif choice < 0.99:
+        elif choice < 0.985:
             self.pass_time()
+        elif choice < 0.99:
+            self.now_s += 100.0
+            self.post(ev.Suspended(100.0))
         else:
             self.now_s += self.random.choice([0.01, 1.0, 20.0, 100.0])
             self.post(ev.DeadlinePassed())

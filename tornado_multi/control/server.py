@@ -107,6 +107,18 @@ class ControlServer:
         except RequestError as error:
             await _send(writer, "error", {"text": str(error)})
             return
+        answering = asyncio.ensure_future(self._reply(request, writer))
+        leaving = asyncio.ensure_future(reader.read(1))
+        try:
+            # A client that has gone (Ctrl-C in a long command) must not hold its place.
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
+        finally:
+            for task in (answering, leaving):
+                task.cancel()
+
+    async def _reply(self, request: Request, writer: asyncio.StreamWriter) -> None:
         replies = self._handler(request)
         async with contextlib.aclosing(replies):  # type: ignore[type-var]  # an async generator
             async for event, values in replies:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from tornado_multi.supervisor.events import Say
+    from tornado_multi.supervisor.patient import PatientStream
 
 
 class Reporter:
@@ -21,8 +22,8 @@ class Reporter:
     def __init__(
         self,
         form: Literal["text", "json"],
-        stream: TextIO | None = None,
-        block_stream: TextIO | None = None,
+        stream: TextIO | PatientStream | None = None,
+        block_stream: TextIO | PatientStream | None = None,
     ) -> None:
         self._form = form
         self._stream = stream or sys.stderr
@@ -60,7 +61,7 @@ def _now() -> datetime:
     return datetime.now(UTC).astimezone()
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | PatientStream, text: str) -> None:
     try:
         stream.write(text)
         stream.flush()

@@ -19,6 +19,7 @@ from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
 from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
+from tornado_multi.supervisor.patient import PatientStream
 from tornado_multi.supervisor.report import Reporter
 from tornado_multi.supervisor.run import Supervisor, serve
 from tornado_multi.supervisor.status import Identity
@@ -89,6 +90,9 @@ def _prepare(
     control_socket = open_control_socket(control_path)
     cleanup.callback(_remove_control_socket, control_path)
     cleanup.callback(control_socket.close)
+    log, block = PatientStream(sys.stderr), PatientStream(sys.stdout)
+    cleanup.callback(log.close)
+    cleanup.callback(block.close)
     identity = Identity(
         pid=os.getpid(),
         name=name,
@@ -108,7 +112,7 @@ def _prepare(
         directory=directory,
         listeners=listeners,
         control_socket=control_socket,
-        reporter=Reporter(settings.environment.log_format),
+        reporter=Reporter(settings.environment.log_format, log, block),
     )
 
 

@@ -44,6 +44,7 @@ class ConnectionRecord:
     __slots__ = (
         "_state",
         "delegate",
+        "found_late",
         "handler_name",
         "headers_since_s",
         "request",
@@ -55,6 +56,8 @@ class ConnectionRecord:
         self.stream = stream
         self.since_s = now_s
         """Monotonic. When the present state began."""
+        self.found_late = False
+        """A sweep or a drain has found it silent for too long, once."""
         self.headers_since_s: float | None = None
         """Monotonic. When a sweep first saw the beginning of a request's headers."""
         self.request: HTTP1Connection | None = None
@@ -76,6 +79,17 @@ class ConnectionRecord:
             return ConnectionState.STREAMING
         return self._state
 
+    def is_surely_silent(self) -> bool:
+        """Tell, at the second look, that no request is on its way to the handler.
+
+        Timers run before readers: after a blocked loop a request may lie in the kernel, or have
+        been read and not be handled yet. The first look only remembers.
+        """
+        if not self.found_late:
+            self.found_late = True
+            return False
+        return not has_waiting_bytes(getattr(self.stream, "socket", None))
+
     def is_being_read(self) -> bool:
         """Tell whether the request's body has not been read to its end."""
         return self._state is ConnectionState.READING
@@ -85,6 +99,7 @@ class ConnectionRecord:
         self._state = state
         self.since_s = now_s
         self.headers_since_s = None
+        self.found_late = False
 
 
 class Routes:
@@ -243,6 +258,5 @@ class Connections:
                 late = False
             else:
                 late = now_s - record.headers_since_s > header_timeout_s
-            # A loop that was blocked sweeps before it reads: a request may lie in the kernel.
-            if late and not has_waiting_bytes(getattr(record.stream, "socket", None)):
+            if late and record.is_surely_silent():
                 record.stream.close()

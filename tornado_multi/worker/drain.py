@@ -23,7 +23,6 @@ from tornado_multi.process.draining import say_drain_began
 from tornado_multi.process.messages import Drained
 from tornado_multi.worker import tornado_private as private
 from tornado_multi.worker.connections import ConnectionState
-from tornado_multi.worker.lingering import has_waiting_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,12 +100,11 @@ class Drain:
                 return  # it finishes by itself
 
     def _close_if_idle(self, record: ConnectionRecord, now_s: float) -> None:
-        if private.has_unread_input(record.stream) or has_waiting_bytes(
-            getattr(record.stream, "socket", None)
-        ):
+        if private.has_unread_input(record.stream):
             return  # a request has begun to arrive
         idle_since_s = max(record.since_s, self._begun_s)
-        if now_s - idle_since_s >= self._settings.drain_idle_s:
+        late = now_s - idle_since_s >= self._settings.drain_idle_s
+        if late and record.is_surely_silent():
             self._closed_idle += 1
             record.stream.close()
 
