@@ -143,7 +143,7 @@ def test_a_reload_that_fails_changes_nothing(
         "release:make_app",
         chdir=app,
         workers=2,
-        options=["--boot-timeout-s", "1", "--health-path", "/health"],
+        options=["--boot-timeout-s", "1" if "hangs" in fault else "30", "--health-path", "/health"],
     )
     pids = made.worker_pids()
     extra, said = FAULTS[fault]

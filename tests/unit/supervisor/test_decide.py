@@ -484,3 +484,7 @@ def test_a_worker_that_serves_no_more_has_a_deadline_to_end() -> None:
     seen.then((3.001, ev.DeadlinePassed()))
 
     assert [ev.KillWorker(0)] == seen.acts
+
+    seen.then((3.1, ev.WorkerEnded(0, KILLED, 0)))
+
+    assert "was killed: it served no more but did not end" == seen.state.places[0].last_end

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-
-import pytest
+from typing import TYPE_CHECKING
 
 from tornado_multi.supervisor import patient
 from tornado_multi.supervisor.patient import PatientStream
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_texts_arrive_whole_and_in_order() -> None:
