@@ -497,3 +497,24 @@ def test_whatever_the_settings_file_holds_fails_one_reload_only(
     assert not reload(made)["succeeded"]
     file.write_text("drain_timeout_s = 20\n")
     assert reload(made)["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "last_words"),
+    [("polite", b"data: goodbye\n\n"), ("hook", b"data: goodbye from the hook\n\n")],
+)
+def test_an_event_stream_through_a_reload_is_exact(
+    cluster: StartCluster, kind: str, last_words: bytes
+) -> None:
+    """Its client gets every byte and a proper end, then connects to the new generation."""
+    made = cluster("streams:make_app", workers=1)
+    with made.connect() as sock:
+        sock.sendall(f"GET /events?kind={kind} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        eventually(lambda: made.worker(0)["in_flight"] == 1)
+        assert reload(made)["cut"] == 0
+        _, _, body = _read_all(sock).partition(b"\r\n\r\n")
+    hello = b"data: hello\n\n"
+    chunks = [b"%x\r\n%s\r\n" % (len(words), words) for words in (hello, last_words)]
+
+    assert b"".join(chunks) + b"0\r\n\r\n" == body
+    assert made.get("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 import threading
 from collections import Counter
@@ -27,7 +28,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class PostingClient(threading.Thread):
-    """Posts at least *count* bodies, and on until ``enough`` is set."""
+    """Posts at least *count* bodies, with pauses of 0..*pause_s*, and on until ``enough`` is set."""
 
     def __init__(self, address: str | int, count: int, pause_s: float) -> None:
         super().__init__(daemon=True)
@@ -50,7 +51,7 @@ class PostingClient(threading.Thread):
                 connection.close()
                 connection = None
             if self._pause_s:
-                pause(self._pause_s)
+                pause(random.uniform(0, self._pause_s))
         if connection is not None:
             connection.close()
 
