@@ -72,6 +72,9 @@ def test_status_has_its_keys_with_true_figures(cluster: StartCluster) -> None:
         with_keep_alive.request("GET", "/")
         with_keep_alive.getresponse().read()
     eventually(lambda: made.worker(0)["pss_bytes"])
+    eventually(
+        lambda: made.worker(0)["in_flight"] == 0
+    )  # falls just after the client has its answer
     status = made.status()
     row = status["workers"][0]
 
