@@ -32,11 +32,12 @@ def main() -> int:
     if unknown:
         print(f"There is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}.")
         return 2
+    linux = ".".join(platform.release().split(".")[:2])
     cores = len(os.sched_getaffinity(0))
     packages = " ".join(
         f"{name} {version(name)}" for name in ("tornado-multi", "tornado", "uvloop")
     )
-    print(f"Python {platform.python_version()}, {packages}, {cores} cores, {platform.release()}\n")
+    print(f"Python {platform.python_version()}, {packages}, {cores} cores, Linux {linux}\n")
     figures: list[Figure] = []
     for name in asked:
         print(f"measuring {name} ...", file=sys.stderr)
