@@ -11,8 +11,11 @@ def typed_directory() -> str:
 
     A release that is switched by a link is found anew under the same text.
     """
-    here = os.getcwd()
     seen = os.environ.get("PWD", "")
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted; where it is wanted, the text will say so
+        return seen or "/"
     with contextlib.suppress(OSError):
         if os.path.isabs(seen) and os.path.samefile(seen, here):
             return seen

@@ -88,7 +88,7 @@ def _prepare(
     for listener in listeners:
         cleanup.callback(listener.close)
     control_socket = open_control_socket(control_path)
-    cleanup.callback(_remove_control_socket, control_path)
+    cleanup.callback(_remove_control_socket, control_path, control_path.lstat())
     cleanup.callback(control_socket.close)
     log, block = PatientStream(sys.stderr), PatientStream(sys.stdout)
     cleanup.callback(log.close)
@@ -122,9 +122,10 @@ def _control_options(control: ControlSettings) -> str:
     return "" if control.name is None else f" --name {control.name}"
 
 
-def _remove_control_socket(path: Path) -> None:
+def _remove_control_socket(path: Path, bound: os.stat_result) -> None:
     with contextlib.suppress(OSError):
-        path.unlink()
+        if os.path.samestat(bound, path.lstat()):  # not somebody's who took the path meanwhile
+            path.unlink()
 
 
 def working_directory(chdir: str | None) -> str:

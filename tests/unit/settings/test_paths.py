@@ -32,3 +32,16 @@ def test_a_wrong_pwd_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         assert os.path.realpath(tmp_path) == os.path.realpath(typed_directory())
         assert typed_directory() == os.getcwd()
+
+
+def test_a_deleted_directory_is_the_text_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing fails before somebody wants to enter it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("PWD", str(gone))
+    gone.rmdir()
+
+    assert str(gone) == typed_directory()
