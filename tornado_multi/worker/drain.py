@@ -38,6 +38,8 @@ WEBSOCKET_SPREAD_S = 0.2
 WEBSOCKET_EACH_S = 0.005
 """... and longer when there are many: this much for each, up to half the drain timeout."""
 SUSPENDED_S = 1.0
+MOST_NAMES = 50
+"""A report names so many cut routes; a message has a size limit."""
 REASON = "the server is going away"
 
 log = logging.getLogger(__name__)
@@ -191,7 +193,7 @@ class Drain:
             closed_websockets=closed_websockets,
             ended_streams=len(self._ended_streams),
             cut=len(cut),
-            cut_handlers=tuple(names),
+            cut_handlers=tuple(names[:MOST_NAMES]),
         )
 
     async def _pause(self) -> None:
