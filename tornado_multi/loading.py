@@ -51,6 +51,11 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
     return target
 
 
+def app_module(app: str) -> object | None:
+    """Return the module of ``module:attr`` if it is imported."""
+    return sys.modules.get(app.partition(":")[0])
+
+
 def enter_directory(directory: str) -> None:
     """Make the app's directory the current one and the first on the import path, as typed.
 
@@ -59,7 +64,8 @@ def enter_directory(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
-        text = f"The app's directory {directory} can't be entered: {error.strerror}."
+        who = f" by user {os.geteuid()}" if isinstance(error, PermissionError) else ""
+        text = f"The app's directory {directory} can't be entered{who}: {error.strerror}."
         raise LoadError(text, usage=True) from error
     os.environ["PWD"] = directory
     sys.path[:] = [entry for entry in sys.path if entry not in {"", directory}]

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 STACKS_SIGNAL = signal.SIGRTMAX - 3
@@ -55,6 +56,11 @@ def die_with_parent_thread(signal_number: int = signal.SIGKILL) -> None:
     Runs in: zygote, worker.
     """
     _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def make_dumpable() -> None:
+    """Let this process read its own /proc entries after a change of identity. Runs in: zygote."""
+    _prctl(PR_SET_DUMPABLE, 1)
 
 
 SO_ATTACH_FILTER = 26
