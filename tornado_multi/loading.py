@@ -29,7 +29,7 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
 
     Raises: LoadError: whatever went wrong, also a SystemExit of the app.
     """
-    _switch_off_autoreload()
+    switch_off_autoreload()
     module_name, _, attribute = app.partition(":")
     # The command line as the app's author knows it: its own name, its own arguments.
     sys.argv = [app, *(app_arguments or ())]
@@ -110,7 +110,7 @@ def _parse_app_options() -> None:
         raise LoadError(text, usage=True)
 
 
-def _switch_off_autoreload() -> None:
+def switch_off_autoreload() -> None:
     """Keep ``debug=True`` from starting Tornado's autoreload.
 
     At import it would create an event loop in the zygote; in a worker it would re-execute the

@@ -12,7 +12,6 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,13 @@ from tornado_multi.process.messages import RemoteProtocolError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from tornado_multi.process.linux import ProcessEnd
     from tornado_multi.process.messages import Message
+    from tornado_multi.supervisor.spawning import Spawner
 
 MOST_STACKS_BYTES = 1024 * 1024
-
-Spawn = Callable[[msg.Boot], "tuple[int, Channel]"]
-"""Starts a zygote and sends it its boot message; returns its pid and our end of its channel."""
 
 
 @dataclass(slots=True)
@@ -77,7 +75,7 @@ class Children:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        spawn: Spawn,
+        spawner: Spawner,
         *,
         on_zygote_message: Callable[[int, Message, tuple[int, ...]], None],
         on_worker_message: Callable[[int, Message], None],
@@ -90,7 +88,7 @@ class Children:
         on_peer_fault: Callable[[str, str], None],
     ) -> None:
         self._loop = loop
-        self._spawn = spawn
+        self._spawner = spawner
         self._on_zygote_message = on_zygote_message
         self._on_worker_message = on_worker_message
         self._on_zygote_end = on_zygote_end
@@ -118,7 +116,7 @@ class Children:
 
         Raises: OSError: the system refused. ValueError: the boot message is too large.
         """
-        pid, ours = self._spawn(boot)
+        pid, ours = self._spawner.spawn(boot)
         ours.set_blocking(False)
         pidfd = os.pidfd_open(pid)
         handle = ZygoteHandle(boot.generation, pid, pidfd, ours)
@@ -237,15 +235,19 @@ class Children:
         self._loop.add_reader(worker.pidfd, self._collect_worker, worker)
         self._loop.call_soon(self.reap_strangers)
 
-    def drain_worker(self, row: int, command: msg.Drain) -> None:
-        """Tell a worker to leave; one that can't be told so is told by TERM, which means the same."""
+    def drain_worker(self, row: int, command: msg.Drain, *, is_deaf: bool = False) -> None:
+        """Tell a worker to leave; one that can't be told so is told by TERM, which means the same.
+
+        Args: is_deaf: it has no loop yet that would hear the message (a script that starts).
+        """
         worker = self.workers.get(row)
         if worker is None or self._drop_waiting_fork(row):
             return
         try:
             if worker.channel is not None:
                 worker.channel.send(command)
-                return
+                if not is_deaf:
+                    return
         except (ChannelClosed, BlockingIOError):
             pass
         if worker.pidfd is not None:

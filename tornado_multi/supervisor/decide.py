@@ -102,8 +102,8 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
             yield from zygote_loaded(state, event, now_s)
         case ev.ZygoteLoadFailed():
             yield from zygote_load_failed(state, event, now_s)
-        case ev.ZygoteEnded(generation, end):
-            yield from zygote_ended(state, generation, end, now_s)
+        case ev.ZygoteEnded():
+            yield from zygote_ended(state, event, now_s)
         case ev.WorkerForked(row, pid):
             if worker := state.workers.get(row):
                 worker.pid = pid

@@ -53,6 +53,8 @@ class ZygoteLoadFailed:
 class ZygoteEnded:
     generation: int
     end: ProcessEnd
+    output: str = ""
+    """Script mode: what it has written to its standard error before it was ready."""
 
 
 @dataclass(frozen=True, slots=True)

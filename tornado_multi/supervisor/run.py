@@ -31,7 +31,7 @@ from tornado_multi.supervisor.answers import Answers, Turns
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
 from tornado_multi.supervisor.service_manager import moment_of
-from tornado_multi.supervisor.spawning import spawn_zygote
+from tornado_multi.supervisor.spawning import ServeSpawner
 from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
 from tornado_multi.supervisor.wording import worker_name
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado_multi.process.linux import ProcessEnd
-    from tornado_multi.supervisor.children import Spawn
     from tornado_multi.supervisor.listener_set import ListenerSet
     from tornado_multi.supervisor.report import Reporter
     from tornado_multi.supervisor.service_manager import ServiceManager
+    from tornado_multi.supervisor.spawning import Spawner
     from tornado_multi.supervisor.status import Identity
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
@@ -70,7 +70,7 @@ HANDLED_SIGNALS = {
 class ScriptPlan:
     """What script mode does in its own way."""
 
-    spawn: Spawn
+    spawner: Spawner
     workers: int
     """What the script gave ``fork_processes``."""
 
@@ -100,7 +100,7 @@ class Supervisor:
         self._control_socket = control_socket
         self._reporter = reporter
         self._manager = manager
-        self._spawn = spawn_zygote if script is None else script.spawn
+        self._spawner: Spawner = ServeSpawner() if script is None else script.spawner
         self._clock = time.monotonic
         self._reread = reread
         self._settings_before_reload = settings
@@ -136,10 +136,10 @@ class Supervisor:
         setproctitle(f"tornado_multi: supervisor {self._identity.name}")
         self._children = Children(
             self._loop,
-            self._spawn,
+            self._spawner,
             on_zygote_message=self._zygote_said,
             on_worker_message=self._worker_said,
-            on_zygote_end=lambda generation, end: self._post(ev.ZygoteEnded(generation, end)),
+            on_zygote_end=self._zygote_ended,
             on_worker_end=self._worker_ended,
             on_fork_sent=lambda row: self._post(ev.ForkSent(row)),
             on_fork_dropped=lambda row: self._post(ev.ForkRefused(row, "no longer wanted")),
@@ -260,7 +260,11 @@ class Supervisor:
             case ev.RestoreSettings():
                 self._settings = self._settings_before_reload
             case ev.DrainWorker(row, timeout_s, empty_queue):
-                self._children.drain_worker(row, msg.Drain(timeout_s, empty_queue))
+                worker = self._state.workers.get(row)
+                is_starting = worker is not None and worker.state is WorkerState.STARTING
+                is_deaf = self._is_script and is_starting
+                command = msg.Drain(timeout_s, empty_queue)
+                self._children.drain_worker(row, command, is_deaf=is_deaf)
             case ev.RefuseConnections():
                 self._listeners.refuse()
             case ev.CloseListeners():
@@ -371,6 +375,7 @@ class Supervisor:
                     self._listeners.add(fd, key)
             case msg.Loaded(import_s, hooks, workers, keys):
                 self._listeners.claim(generation, keys)
+                self._reporter.pass_on(self._spawner.take_output(generation))
                 self._post(ev.ZygoteLoaded(generation, import_s, hooks, workers))
             case msg.LoadFailed(reason, detail, usage):
                 self._post(ev.ZygoteLoadFailed(generation, reason, detail, usage))
@@ -389,6 +394,9 @@ class Supervisor:
                 self._notice(key, text)
             case _:
                 self._peer_fault(f"zygote gen={generation}", f"sent {type(message).__name__}")
+
+    def _zygote_ended(self, generation: int, end: ProcessEnd) -> None:
+        self._post(ev.ZygoteEnded(generation, end, self._spawner.take_output(generation)))
 
     def _worker_said(self, row: int, message: msg.Message) -> None:
         match message:
@@ -438,7 +446,7 @@ class Supervisor:
 
     def _announce_start(self) -> None:
         python = platform.python_version()
-        loop = self._settings.workers.loop
+        loop = "script" if self._is_script else self._settings.workers.loop
         identity = self._identity
         line = f"tornado_multi {VERSION}   supervisor {identity.pid}   Python {python}   {loop}"
         extra = {"version": VERSION, "pid": identity.pid, "python": python, "loop": loop}

@@ -135,7 +135,7 @@ def prepare(
     if settings.environment.reload_on_change:
         require_watchfiles()
     find_account(settings.environment.user, settings.environment.group)
-    name = settings.control.name or settings.app.partition(":")[0]
+    name = settings.control.name or settings.app.partition(":")[0].removesuffix(".py")
     control_path = socket_path(settings.control.control, name)
     lock = PidFile.acquire(
         control_path.with_name(control_path.name + ".lock"), f" --control {control_path}"

@@ -65,10 +65,9 @@ def zygote_load_failed(
         yield from fail_reload(state, Failure(event.reason, event.detail), now_s)
 
 
-def zygote_ended(
-    state: State, generation: int, end: ProcessEnd, now_s: float
-) -> Iterator[ev.Effect]:
+def zygote_ended(state: State, event: ev.ZygoteEnded, now_s: float) -> Iterator[ev.Effect]:
     """Take in the end of a zygote."""
+    generation, end = event.generation, event.end
     zygote = state.zygotes.pop(generation, None)
     if zygote is None:
         return
@@ -82,7 +81,8 @@ def zygote_ended(
     if not state.generation_is_wanted(generation):
         return  # of a failed reload, or replaced by one
     if concerns(state, generation) and (state.reload is None or state.reload.step in ON_TRIAL):
-        yield from fail_reload(state, Failure(_why_no_zygote(zygote, end), ""), now_s)
+        reason = _why_no_zygote(state, zygote, end)
+        yield from fail_reload(state, Failure(reason, event.output.rstrip()), now_s)
         return
     if zygote.ready_s is not None:
         healthy = now_s - zygote.ready_s >= HEALTHY_AFTER_S
@@ -92,20 +92,25 @@ def zygote_ended(
             text = f"The zygote {end}; the workers serve on and another zygote is started."
             yield ev.Say("warning", zygote_name(zygote), text, {"end": str(end)})
             return
-    reason = _why_no_zygote(zygote, end)
+    reason = _why_no_zygote(state, zygote, end)
     if concerns(state, generation):
         yield from fail_reload(state, Failure(reason, ""), now_s)
         return
     yield from _no_zygote(state, reason, now_s, code=ExitCode.BOOT_FAILED)
 
 
-def _why_no_zygote(zygote: Zygote, end: ProcessEnd) -> str:
+def _why_no_zygote(state: State, zygote: Zygote, end: ProcessEnd) -> str:
     if zygote.ready_s is not None:
         return f"The zygote {zygote.kill_reason or end}."
     if zygote.failure is not None:
         return zygote.failure
     if zygote.kill_reason is not None:
-        return f"Importing the app {zygote.kill_reason}."
+        what = (
+            "The script's way to fork_processes" if state.limits.is_script else "Importing the app"
+        )
+        return f"{what} {zygote.kill_reason}."
+    if state.limits.is_script:
+        return f"The script {end} before it called fork_processes."
     return f"The zygote {end} while it imported the app."
 
 

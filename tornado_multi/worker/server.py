@@ -81,11 +81,7 @@ class DrainingHTTPServer(HTTPServer):
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on *sockets*, which the sibling workers share."""
-        for sock in sockets:
-            self._sockets[sock.fileno()] = sock
-            self._handlers[sock.fileno()] = self.accepting.add(
-                sock, functools.partial(private.handle_connection, self)
-            )
+        private.add_sockets(self, sockets, self.accepting)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Begin a connection's record."""
