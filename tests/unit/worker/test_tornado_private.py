@@ -535,10 +535,13 @@ def private_uses(path: Path) -> list[str]:
     ]
 
 
+ALLOWED = ("os._exit", "atexit._", "weakref.finalize._")
+
+
 def test_private_names_stand_in_one_module() -> None:
     """In the worker, only ``tornado_private`` reaches into Tornado's objects.
 
-    Of the standard library: ``os._exit`` and what ``atexit`` has no public name for.
+    Of the standard library: ``os._exit``, and what ``atexit`` and ``weakref`` have no public name for.
     """
     directory = Path(tornado_multi.__file__).parent / "worker"
     uses = [
@@ -548,4 +551,4 @@ def test_private_names_stand_in_one_module() -> None:
         for use in private_uses(path)
     ]
 
-    assert [] == [use for use in uses if not use.split()[1].startswith(("os._exit", "atexit._"))]
+    assert [] == [use for use in uses if not use.split()[1].startswith(ALLOWED)]
