@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from conftest import StartCluster
+
 pytestmark = pytest.mark.process
 
 BIND = '    sockets = bind_sockets(0, "127.0.0.1")\n'
@@ -448,6 +450,23 @@ def test_a_second_service_of_the_same_name_is_refused(script: StartScript) -> No
 
     assert 4 == second.wait_gone()
     assert "Already running" in second.log()
+    assert b"v1" == made.get("/")
+
+
+def test_serve_refuses_an_app_that_forks_by_itself(cluster: StartCluster, tmp_path: Path) -> None:
+    """Such a program is started with python; served, it would fork workers of workers."""
+    (tmp_path / "forks.py").write_text("import tornado_multi\ntornado_multi.fork_processes(2)\n")
+    made = cluster("forks:app", ready=False, chdir=tmp_path)
+
+    assert 3 == made.wait_gone()
+    assert "Start the program with python." in made.log()
+
+
+def test_the_apps_autoreload_is_switched_off_and_explained(script: StartScript) -> None:
+    """debug=True would re-execute the inherited command line in a worker."""
+    made = script(changed(("Application([", "Application(debug=True, handlers=[")))
+
+    eventually(lambda: 1 == made.log().count("Tornado's autoreload"))
     assert b"v1" == made.get("/")
 
 

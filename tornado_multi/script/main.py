@@ -28,7 +28,7 @@ from tornado_multi.process import messages as msg
 from tornado_multi.process.cgroups import usable_cpus
 from tornado_multi.process.channel import Channel, ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.identity import fork_id
+from tornado_multi.process.identity import fork_id, is_served
 from tornado_multi.process.linux import process_age_s
 from tornado_multi.script.checks import open_fds, refuse_loops_and_threads, silence_fds
 from tornado_multi.script.sockets import BindCalls
@@ -134,6 +134,12 @@ _found: _Script | None = None
 def _script() -> _Script:
     """Find out, once, whether this process is the starter or a zygote."""
     global _found  # noqa: PLW0603 - a program has one main
+    if is_served():
+        text = (
+            "bind_sockets and fork_processes are for programs with their own main; this one is run "
+            "by tornado_multi serve, which binds and forks by itself. Start the program with python."
+        )
+        raise RuntimeError(text)
     if _found is None:
         _found = _as_zygote() or _as_starter()
     return _found

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
+from tornado import autoreload
 
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
@@ -34,6 +35,11 @@ EMPTY_QUEUE_S = 0.1
 COMMAND_WAIT_S = 0.3
 """How long a worker that got TERM waits for what the supervisor, which may have got one too, says."""
 LEAST_HOOK_S = 0.1
+AUTORELOAD_HINT = " Use --reload-on-change."
+AUTORELOAD_NOTICE = (
+    "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
+    "a worker it would re-execute the inherited command line."
+)
 
 
 class Worker:
@@ -191,6 +197,12 @@ class Worker:
     def notice(self, key: str, text: str) -> None:
         """Tell the user something once, however many workers say it."""
         self.send(msg.Notice(key, text))
+
+    def explain_autoreload(self) -> None:
+        """Say, once, that Tornado's autoreload was asked for and is switched off."""
+        if getattr(autoreload.start, "asked", False):
+            watched = self._assignment.settings.environment.reload_on_change
+            self.notice("autoreload", AUTORELOAD_NOTICE + ("" if watched else AUTORELOAD_HINT))
 
     def _tell_route(self, number: int, name: str) -> None:
         self.send(msg.RouteNamed(number, name))

@@ -10,8 +10,6 @@ import contextlib
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tornado import autoreload
-
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError, app_module, load_target
 from tornado_multi.process import messages as msg
@@ -28,12 +26,6 @@ from tornado_multi.worker.server import DrainingHTTPServer
 if TYPE_CHECKING:
     from tornado_multi.assignment import Assignment
     from tornado_multi.hooks import Hooks
-
-AUTORELOAD_HINT = " Use --reload-on-change."
-AUTORELOAD_NOTICE = (
-    "The app asks for Tornado's autoreload (debug=True or autoreload=True). It is switched off: in "
-    "a worker it would re-execute the inherited command line."
-)
 
 
 def run_worker(assignment: Assignment) -> NoReturn:
@@ -101,9 +93,7 @@ async def _boot(assignment: Assignment, worker: Worker) -> DrainingHTTPServer:
     except SystemExit as error:
         # As an ordinary error, or it would tear the loop down before it can be reported.
         raise AppError(f"The app left at boot: {first_line(error)}.") from error
-    if getattr(autoreload.start, "asked", False):
-        watched = settings.environment.reload_on_change
-        worker.notice("autoreload", AUTORELOAD_NOTICE + ("" if watched else AUTORELOAD_HINT))
+    worker.explain_autoreload()
     http, proxy = settings.http, settings.proxy
     server = DrainingHTTPServer(
         answerer,

@@ -77,6 +77,7 @@ class _Joining:
     async def _live(self, worker: Worker) -> None:
         """Serve until told to leave, drain, and end the main program."""
         worker.hear()
+        worker.explain_autoreload()
         worker.become_ready(self._assignment.hooks)
         await worker.told_to_leave
         await worker.drain_and_report()

@@ -28,6 +28,7 @@ from tornado_multi.process.account import AccountError, become, find_account
 from tornado_multi.process.adoption import end_with_supervisor
 from tornado_multi.process.channel import Channel, ChannelClosed, Received
 from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.process.identity import set_served
 from tornado_multi.process.scoreboard import Scoreboard
 from tornado_multi.settings.model import from_plain
 from tornado_multi.zygote.fork import fork_child
@@ -60,6 +61,7 @@ def ignore_signal(_number: int, _frame: FrameType | None) -> None:
 
 def run_zygote(channel_fd: int) -> Assignment | HookErrand:
     """Run the zygote of ``serve`` to its end. Returns in the processes that it forks."""
+    set_served()
     os.set_inheritable(channel_fd, False)
     channel = Channel.from_fd(channel_fd)
     try:
