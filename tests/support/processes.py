@@ -1,41 +1,21 @@
-"""Facts about processes, read from /proc."""
+"""Facts about processes, read from /proc, that only our own tests ask for."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from tornado_multi.testing.processes import Process, all_processes, read_process, session
 
-@dataclass(frozen=True)
-class Process:
-    pid: int
-    parent_pid: int
-    group_id: int
-    session_id: int
-    state: str
-    title: str
-
-
-def all_processes() -> list[Process]:
-    """Return every process that can be seen, zombies included."""
-    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    return [process for pid in pids if (process := read_process(pid))]
-
-
-def read_process(pid: int) -> Process | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0], title)
-
-
-def session(session_id: int) -> list[Process]:
-    """Return the processes of a session: all that a cluster started and that did not leave it."""
-    return [process for process in all_processes() if process.session_id == session_id]
+__all__ = [
+    "Process",
+    "all_processes",
+    "children",
+    "read_process",
+    "seqpacket_inodes",
+    "session",
+    "socket_inodes",
+]
 
 
 def children(pid: int) -> list[Process]:

@@ -100,6 +100,7 @@ class ScriptCluster(Cluster):
         self.control = directory / "control.sock"
         self._log_path = directory / "log"
         self._output_path = directory / "output"
+        self._addresses: list[str] = []
         variables = {
             "TORNADO_MULTI_CONTROL": str(self.control),
             "PWD": str(directory),

@@ -1,26 +1,12 @@
-"""The one place in the tests that may sleep: waiting for facts."""
+"""Waiting for facts. With ``tornado_multi.testing.waiting`` the only place that may sleep."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tornado_multi.testing.waiting import wait_for as eventually
 
-T = TypeVar("T")
-
-
-def eventually(
-    probe: Callable[[], T], *, within_s: float = 15.0, every_s: float = 0.01, about: str = ""
-) -> T:
-    """Return the first truthy value of *probe*; fail with the last one after *within_s*."""
-    deadline_s = time.monotonic() + within_s
-    while not (seen := probe()):
-        if time.monotonic() >= deadline_s:
-            raise AssertionError(f"not true within {within_s} s: {about} last seen: {seen!r}")
-        time.sleep(every_s)
-    return seen
+__all__ = ["eventually", "pause"]
 
 
 def pause(seconds: float) -> None:

@@ -125,6 +125,8 @@ def test_every_module_is_imported(watched: Any) -> None:
         "tornado_multi.control.server",
         "tornado_multi.settings.load",
         "tornado_multi.process.linux",
+        "tornado_multi.testing.plugin",
+        "tornado_multi.testing.leash",
     } <= found
 
 
@@ -170,6 +172,23 @@ def test_public_names_are_resolved_on_first_use() -> None:
     assert ["tornado_multi", "tornado_multi.version"] == loaded
 
 
+def test_the_pytest_plugin_costs_next_to_nothing() -> None:
+    """It is loaded in every run of pytest, so it brings no module but its own."""
+    loaded = run_fresh(
+        "import json, sys, pytest, contextlib, typing\n"
+        "before = set(sys.modules)\n"
+        "import tornado_multi.testing.plugin\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))\n"
+    )
+
+    assert [
+        "tornado_multi",
+        "tornado_multi.testing",
+        "tornado_multi.testing.plugin",
+        "tornado_multi.version",
+    ] == loaded
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     """As for any module."""
     import tornado_multi
@@ -181,5 +200,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_every_public_name_is_there() -> None:
     """What ``__all__`` promises can be had."""
     import tornado_multi
+    import tornado_multi.testing as for_tests
 
     assert [] == [name for name in tornado_multi.__all__ if not hasattr(tornado_multi, name)]
+    assert [] == [name for name in for_tests.__all__ if not hasattr(for_tests, name)]

@@ -43,6 +43,7 @@ from tornado_multi.settings.model import (
     Option,
     Settings,
     option,
+    option_keys,
     options_of,
 )
 from tornado_multi.settings.paths import typed_directory
@@ -194,11 +195,7 @@ def read_file(path: Path, *, named: bool, keys: set[str] | None = None) -> dict[
 
 
 def _known_keys() -> list[str]:
-    keys = ["app"]
-    for name, group in GROUPS.items():
-        prefix = f"{name}." if name in TABLES else ""
-        keys += [f"{prefix}{item.name}" for item, _ in options_of(group)]
-    return keys
+    return ["app", *option_keys()]
 
 
 def _refuse_unknown(key: str, known: list[str], path: Path) -> None:

@@ -363,6 +363,15 @@ def options_of(group: type[Any]) -> list[tuple[dataclasses.Field[Any], Option]]:
     return [(item, item.metadata["option"]) for item in dataclasses.fields(group)]
 
 
+def option_keys() -> list[str]:
+    """Return every option as its key in the file: ``workers``, ``http.idle_timeout_s``."""
+    keys = []
+    for name, group in GROUPS.items():
+        prefix = f"{name}." if name in TABLES else ""
+        keys += [f"{prefix}{item.name}" for item, _ in options_of(group)]
+    return keys
+
+
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Return the settings as JSON-ready data, for the zygote."""
     return dataclasses.asdict(settings)
