@@ -89,7 +89,12 @@ class World:
     def __init__(self, seed: int, *, calm_share: float = 0.8, commands: bool = True) -> None:
         self.random = random.Random(seed)
         self.now_s = 0.0
-        self.state = initial_state(self.random.randint(1, MOST_WORKERS), LIMITS)
+        workers = self.random.randint(1, MOST_WORKERS)
+        self.is_script = self.random.random() < 0.2
+        """Workers that return by themselves have finished, and a zygote says how many it wants."""
+        self.limits = dataclasses.replace(LIMITS, is_script=self.is_script)
+        asked = workers if self.is_script else None
+        self.state = initial_state(workers, self.limits, asked_workers=asked)
         self.inbox: deque[ev.Event] = deque()
         self.zygotes: dict[int, FakeZygote] = {}
         self.workers: dict[int, FakeWorker] = {}
@@ -257,8 +262,9 @@ class World:
             return ev.SettingsRefused("broken")
         desired = self.random.choice([None, None, self.random.randint(1, MOST_WORKERS)])
         surge = self.random.choice(["1", "25%", "100%"])
-        limits = dataclasses.replace(LIMITS, max_surge=surge)
-        return ev.SettingsRead(limits, None if self.calm else desired, ("a note",))
+        limits = dataclasses.replace(self.limits, max_surge=surge)
+        desired = None if self.calm or self.is_script else desired
+        return ev.SettingsRead(limits, desired, ("a note",))
 
     def end_zygote(self, zygote: FakeZygote, end: ProcessEnd) -> None:
         if zygote.alive:
@@ -282,6 +288,13 @@ class World:
             hook.mail.append(ev.HookFailed("supervisor", None, "on_reload", "no", "", hook.number))
         self.end_hook(hook, self.random.choice([LEFT, CRASHED]) if not self.calm else LEFT)
 
+    def loaded(self, zygote: FakeZygote) -> ev.Event:
+        hooks = ("on_worker_exit", "on_reload") if self.has_hooks else ()
+        workers = self.state.asked_workers
+        if self.is_script and not self.calm and self.random.random() < 0.3:
+            workers = self.random.randint(1, MOST_WORKERS)
+        return ev.ZygoteLoaded(zygote.generation, 0.1, hooks, workers)
+
     def zygote_acts(self, zygote: FakeZygote) -> None:
         if not zygote.alive:
             return
@@ -298,8 +311,7 @@ class World:
                 zygote.mail.append(ev.ZygoteLoadFailed(zygote.generation, "no", "", usage))
             else:
                 zygote.loaded = True
-                hooks = ("on_worker_exit", "on_reload") if self.has_hooks else ()
-                zygote.mail.append(ev.ZygoteLoaded(zygote.generation, 0.1, hooks))
+                zygote.mail.append(self.loaded(zygote))
         elif zygote.forking is not None and not zygote.mail:
             row, is_new = zygote.forking, self.is_of_reload(zygote.generation)
             if self.misfortune(0.1, is_new=is_new):
@@ -424,10 +436,13 @@ class World:
 
 
 def is_whole(state: State) -> bool:
-    """Tell whether every fork_id is served by a worker that stays, and nothing is under way."""
+    """Tell whether every fork_id is served by a worker that stays (or, in a script, has finished),
+    and nothing is under way.
+    """
     ready = {
         worker.fork_id
         for worker in state.workers.values()
         if worker.state is WorkerState.READY and not worker.leaving and state.is_wanted(worker)
     }
+    ready |= {place.fork_id for place in state.places.values() if place.is_finished}
     return state.phase is Phase.SERVING and ready == set(state.places) and state.reload is None
