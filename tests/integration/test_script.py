@@ -495,3 +495,84 @@ def test_hooks_of_the_script_are_called(script: StartScript) -> None:
     said = [line for line in made.output().splitlines() if line.startswith(("after", "on_"))]
 
     assert ["after_fork 0", "on_drain"] == said
+
+
+# --- odd moments ----------------------------------------------------------------------------------
+
+
+def test_a_lost_zygote_is_replaced_by_running_the_program_again(script: StartScript) -> None:
+    """Workers serve on; while the program on disk is broken, status says so; mended, it comes."""
+    made = script()
+    pids = made.worker_pids()
+    made.edit("VERSION =", "VERSION = =")
+    os.kill(made.zygote_pid(), signal.SIGKILL)
+    eventually(lambda: "before it called fork_processes" in (made.status()["zygote_problem"] or ""))
+
+    assert pids == made.worker_pids()
+    assert b"v1" == made.get("/")
+
+    made.edit("VERSION = =", "VERSION =")
+    eventually(lambda: [z for z in made.status()["zygotes"] if z["state"] == "ready"])
+
+    assert pids == made.worker_pids()
+
+
+def test_a_program_that_changes_its_directory_is_found_again(script: StartScript) -> None:
+    """The directory and the environment of a reload are those of the start."""
+    text = changed(
+        (
+            BIND,
+            BIND + "    os.chdir('/')\n    os.environ['SEEN'] = os.environ.get('SEEN', '') + 'x'\n",
+        ),
+        ("self.write(VERSION)", "self.write(os.environ['SEEN'])"),
+    )
+    made = script(text)
+    done = run_command(made, "reload")
+
+    assert 0 == done.returncode, done.stderr
+    assert b"x" == made.get("/")
+
+
+def test_many_hups_in_a_burst_are_few_reloads(script: StartScript) -> None:
+    """One generation at the end, and as many processes and descriptors as before."""
+    made = script()
+    before = len(processes.session(made.pid)), len(os.listdir(f"/proc/{made.pid}/fd"))
+    for _ in range(300):
+        made.signal(signal.SIGHUP)
+    eventually(
+        lambda: made.status()["last_reload"] and made.status()["reload"] is None, within_s=60
+    )
+    eventually(lambda: len(processes.session(made.pid)) == before[0])
+
+    assert 1 == len({row["generation"] for row in made.workers()})
+    assert before[1] == len(os.listdir(f"/proc/{made.pid}/fd"))
+
+
+def test_a_stop_in_the_middle_of_a_start_is_quick(script: StartScript) -> None:
+    """Workers that have no loop yet can't hear the command; TERM tells them."""
+    made = script(changed((RUN, "    time.sleep(60)\n")), ready=False)
+    eventually(lambda: (made.try_status() or {}).get("workers") and made.workers("starting"))
+    eventually(lambda: all(row["pid"] for row in made.workers("starting")))
+    made.signal(signal.SIGTERM)
+
+    assert 0 == made.wait_gone(within_s=3)
+
+
+def test_the_supervisor_holds_nothing_of_the_programs(script: StartScript) -> None:
+    """A connection that the program opened before the fork ends when its workers end."""
+    text = changed(
+        (
+            BIND,
+            BIND + "    import socket\n    global ENDS\n    ENDS = socket.socketpair()\n",
+        ),
+        ("self.write(VERSION)", "self.write(str(os.fstat(ENDS[0].fileno()).st_ino))"),
+    )
+    made = script(text)
+    inode = int(made.get("/"))
+    holders = {
+        process.pid
+        for process in processes.session(made.pid)
+        if inode in processes.socket_inodes(process.pid)
+    }
+
+    assert {made.zygote_pid(), *made.worker_pids()} == holders
