@@ -80,6 +80,8 @@ class Worker:
     def become_ready(self, hooks: Hooks) -> None:
         """Tell the supervisor that this worker accepts.
 
+        The first worker of a reload says so when ``on_ready`` has ended: that it failed must be
+        known before anything of the old generation is touched.
         Args: hooks: those that the rest of this worker's life calls.
         """
         # An app that changed its identity (setuid) has cleared what asks for our end.
@@ -88,8 +90,13 @@ class Worker:
         self._row.store(sb.STATE, sb.RowState.READY)
         self._beat.start()
         self._title()
-        self.send(msg.Ready(), open_stacks_file())
-        self._begin_hook("on_ready")
+        stacks_fd = open_stacks_file()
+        if self._assignment.is_canary:
+            on_ready = self._begin_hook("on_ready")
+            on_ready.add_done_callback(lambda _: self.send(msg.Ready(), stacks_fd))
+        else:
+            self.send(msg.Ready(), stacks_fd)
+            self._begin_hook("on_ready")
 
     # --- leaving ----------------------------------------------------------------------------------
 

@@ -87,6 +87,11 @@ def response_has_begun(request: HTTP1Connection) -> bool:
     return request._response_start_line is not None  # noqa: SLF001
 
 
+def response_is_whole(request: HTTP1Connection) -> bool:
+    """Tell whether the handler has given the response to its end; the stream may still write it."""
+    return request._write_finished  # noqa: SLF001
+
+
 def close_after_response(request: HTTP1Connection) -> None:
     """End the connection after this response, and say so in it if its headers are still to come."""
     request._disconnect_on_finish = True  # noqa: SLF001
