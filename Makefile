@@ -36,6 +36,7 @@ bench: $(VENV)/.installed-test  ## measure what the docs claim
 
 docs: $(VENV)/.installed-test  ## write the generated pages
 	$(BIN)/python -c "from tornado_multi.settings.reference import render_reference as r; print(r(), end='')" > docs/reference/options.md
+	WRITE_HOOKS_PAGE=1 $(BIN)/python -m pytest -q tests/integration/test_hooks.py -k test_the_page_says
 
 format: $(VENV)/.installed-test  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

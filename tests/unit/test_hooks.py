@@ -123,7 +123,9 @@ def test_a_hook_gets_its_arguments() -> None:
     assert [(3,)] == seen
 
 
-@pytest.mark.parametrize("error", [LookupError("x"), SystemExit(3), KeyboardInterrupt(), TimeoutError("t")])
+@pytest.mark.parametrize(
+    "error", [LookupError("x"), SystemExit(3), KeyboardInterrupt(), TimeoutError("t")]
+)
 @pytest.mark.parametrize("on_loop", [False, True])
 def test_what_a_hook_raises_is_reported(error: BaseException, *, on_loop: bool) -> None:
     """Whatever it is, with the traceback from the user's first line on."""
@@ -456,5 +458,3 @@ def test_uvloop_is_interrupted_too() -> None:
 
     assert failure is not None
     assert "did not return within" in failure.reason
-
-
