@@ -6,6 +6,7 @@ tickets: a client resumes its session with whichever worker it meets. Runs in: z
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,13 @@ def read_context(settings: TlsSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     key = settings.tls_key or settings.tls_certificate
-    seen = f"tls_certificate={settings.tls_certificate}, tls_key={key}"
+    seen = ""
     try:
+        for name in ("tls_certificate", "tls_key", "tls_client_ca"):
+            if (path := getattr(settings, name)) is not None:
+                seen = f"{name}={path}"  # OpenSSL does not say which file it can't open
+                os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        seen = f"tls_certificate={settings.tls_certificate}, tls_key={key}"
         # A passphrase would be asked for on the terminal, by a process that has none.
         context.load_cert_chain(settings.tls_certificate, key, password=_refuse_passphrase)
         if settings.tls_client_ca is not None:
@@ -52,7 +58,10 @@ def _said(error: Exception) -> str:
             "PEM_LIB": "not PEM, or not what belongs there",
             "NO_CERTIFICATE_OR_CRL_FOUND": "no certificate stands in it",
         }
-        return reasons.get(error.reason or "", str(error.reason or error))
+        # Python knows no name for some of OpenSSL 3 and gives their words: "[SSL] PEM lib (...)".
+        words = f"{error.reason} {error}".upper().replace(" ", "_")
+        known = (text for name, text in reasons.items() if name in words)
+        return next(known, error.reason or str(error))
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)
