@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from conftest import StartCluster
-    from support.cluster import Cluster
 
 pytestmark = pytest.mark.process
 

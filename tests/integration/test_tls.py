@@ -7,7 +7,6 @@ import http.client
 import json
 import re
 import signal
-import socket
 import ssl
 from collections import Counter
 from typing import TYPE_CHECKING, Any

@@ -170,7 +170,7 @@ def test_a_hook_that_computes_for_ever_is_interrupted() -> None:
 
 
 def test_a_swallowed_interruption_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """except BaseException saves a hook once, not for ever."""
+    """Except BaseException saves a hook once, not for ever."""
     monkeypatch.setattr("tornado_multi.hooks.INTERRUPT_AGAIN_S", 0.013)
     swallowed: list[BaseException] = []
 
@@ -196,7 +196,7 @@ def test_an_except_exception_does_not_swallow_the_interruption() -> None:
         while True:
             try:
                 threading.Event().wait(60)
-            except Exception:  # noqa: BLE001, S112
+            except Exception:  # noqa: BLE001
                 continue
 
     assert hooks(careful).call("on_ready") is not None

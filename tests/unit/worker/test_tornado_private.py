@@ -318,6 +318,27 @@ def test_a_response_that_has_begun_is_seen() -> None:
     assert [False, True, False, True] == seen
 
 
+def test_a_response_that_is_whole_is_seen() -> None:
+    """When the handler has given its end; not while it is streamed."""
+    seen: list[bool] = []
+    requests: list[HTTP1Connection] = []
+
+    def visit(handler: RequestHandler) -> None:
+        requests.append(connection_of(handler))
+        seen.append(private.response_is_whole(requests[-1]))
+
+    async def scenario() -> None:
+        async with talking(visit) as talk:
+            await talk.ask()
+
+            assert private.response_is_whole(requests[-1])
+            assert not private.response_is_whole(talk.server.calls[-1][1]), "the one to come"
+
+    run(scenario)
+
+    assert [False, False] == seen
+
+
 def test_a_connection_can_be_ended_with_its_response() -> None:
     """Before the headers have left, they say so; the connection ends after the response."""
 
