@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
+from support.activation import PassedSockets, listening
 
 from tornado_multi.supervisor.listeners import ListenError
 from tornado_multi.supervisor.socket_activation import (
@@ -29,7 +28,6 @@ TAKE = """
 import fcntl, json, os, sys
 from tornado_multi.supervisor.listeners import ListenError
 from tornado_multi.supervisor.socket_activation import VARIABLES, take_passed_sockets
-os.environ["LISTEN_PID"] = str(os.getpid())
 try:
     passed = take_passed_sockets(os.environ)
 except ListenError as error:
@@ -40,25 +38,17 @@ print(json.dumps([[[item.fd, item.name] for item in passed], closed, left]))
 """
 
 
-def take(count: str, names: str | None, sockets: int = 2) -> subprocess.CompletedProcess[str]:
-    """Let a process take *sockets* passed ones, as descriptors 3 and up."""
-    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
-    # Moved out of the way of 3 and up first, so that none of them is overwritten.
-    high = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 20) for sock in made]
-    move = "".join(f" {3 + index}<&{fd} {fd}<&-" for index, fd in enumerate(high))
-    environment = os.environ | {"LISTEN_FDS": count}
-    if names is not None:
-        environment["LISTEN_FDNAMES"] = names
-    try:
+def take(count: str, names: str | None) -> subprocess.CompletedProcess[str]:
+    """Let a process take two passed sockets, of *count* that are promised."""
+    with PassedSockets([listening(), listening()], names) as passed:
         return subprocess.run(
-            ["bash", "-c", f'exec "$@"{move}', "bash", sys.executable, "-c", TAKE],
-            env=environment, pass_fds=high, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    finally:
-        for sock in made:
-            sock.close()
-        for fd in high:
-            os.close(fd)
+            [*passed.prefix, sys.executable, "-c", TAKE],
+            env=os.environ | passed.environment | {"LISTEN_FDS": count},
+            pass_fds=passed.fds,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 @pytest.mark.parametrize(
