@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process
 
 def start(cluster: StartCluster, passed: PassedSockets, **options: object) -> Cluster:
     return cluster(
-        prefix=passed.prefix,
+        wrapper=passed.wrapper,
         environment=passed.environment,
         pass_fds=passed.fds,
         **{"bind": [], "workers": 2} | options,
@@ -150,7 +150,7 @@ def test_a_real_activation(cluster: StartCluster, tmp_path: Path) -> None:
         workers=2,
         ready=False,
         bind=["fd://http", "fd://admin"],
-        prefix=[
+        wrapper=[
             activate, "-l", f"127.0.0.1:{port}", "-l", str(path), "--fdname=http:admin",
             "-E", "SEEN=yes",
         ],

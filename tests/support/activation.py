@@ -22,7 +22,7 @@ class PassedSockets:
         self.socks = list(socks)
         self.fds = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, OUT_OF_THE_WAY_FD) for sock in socks]
         moves = "".join(f" {FIRST_FD + index}<&{fd} {fd}<&-" for index, fd in enumerate(self.fds))
-        self.prefix = ["bash", "-c", f'LISTEN_PID=$$ exec "$@"{moves}', "bash"]
+        self.wrapper = ["bash", "-c", f'LISTEN_PID=$$ exec "$@"{moves}', "bash"]
         self.environment = {"LISTEN_FDS": str(len(self.fds))}
         if names is not None:
             self.environment["LISTEN_FDNAMES"] = names

@@ -42,7 +42,7 @@ def take(count: str, names: str | None) -> subprocess.CompletedProcess[str]:
     """Let a process take two passed sockets, of *count* that are promised."""
     with PassedSockets([listening(), listening()], names) as passed:
         return subprocess.run(
-            [*passed.prefix, sys.executable, "-c", TAKE],
+            [*passed.wrapper, sys.executable, "-c", TAKE],
             env=os.environ | passed.environment | {"LISTEN_FDS": count},
             pass_fds=passed.fds,
             capture_output=True,
