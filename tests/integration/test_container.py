@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from support.commands import run_command
-from support.processes import Process
+from support.processes import Process, children
 from support.programs import require_program, require_root
 from support.waiting import eventually
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from conftest import StartCluster
     from support.cluster import Cluster
+
+    MakeGroup = Callable[[str, dict[str, str]], Path]
 
 pytestmark = pytest.mark.process
 
@@ -112,7 +114,10 @@ def test_process_1_reloads_and_replaces(as_process_1: StartCluster) -> None:
     """What a supervisor does elsewhere, it does as process 1: parents are told by their pid, 1."""
     made = as_process_1(workers=2)
     first = made.worker(0)["pid"]
-    made.get("/shell?command=" + quote(f"kill -9 {first}"))
+    (seen_from_here,) = [
+        item.pid for item in children(made.supervisor_pid()) if "worker 0 gen 1" in item.title
+    ]
+    os.kill(seen_from_here, signal.SIGKILL)
     eventually(lambda: len(made.workers()) == 2 and first not in made.worker_pids())
     assert run_command(made, "reload").returncode == 0
 
@@ -144,8 +149,11 @@ def test_process_1_forwards_nothing(as_process_1: StartCluster, tmp_path: Path) 
 
 
 @pytest.fixture
-def make_group() -> Iterator[Callable[[str, dict[str, str]], Path]]:
-    """Make control groups of version 1 or 2, where this machine lets us; remove them afterwards."""
+def make_group() -> Iterator[MakeGroup]:
+    """Make control groups of version 1 or 2, where this machine lets us; remove them afterwards.
+
+    A test names this fixture before ``cluster``, so that the groups are empty when they go.
+    """
     made: list[Path] = []
 
     def make(controller: str, limits: dict[str, str]) -> Path:
@@ -187,7 +195,7 @@ def entering(*groups: Path) -> list[str]:
 
 
 def test_auto_looks_at_the_quota_of_a_real_group(
-    cluster: StartCluster, make_group: Callable[[str, dict[str, str]], Path]
+    make_group: MakeGroup, cluster: StartCluster
 ) -> None:
     """Half a CPU is one worker, whatever the machine has."""
     if len(os.sched_getaffinity(0)) < 2:
@@ -202,9 +210,7 @@ def test_auto_looks_at_the_quota_of_a_real_group(
         assert made.stop() == 0
 
 
-def test_the_status_says_the_memory_limit(
-    cluster: StartCluster, make_group: Callable[[str, dict[str, str]], Path]
-) -> None:
+def test_the_status_says_the_memory_limit(make_group: MakeGroup, cluster: StartCluster) -> None:
     """The limit of the group that the service runs in, as the kernel rounds it."""
     limit = str(512 * 2**20)
     group = make_group("memory", {"memory.limit_in_bytes": limit, "memory.max": limit})
