@@ -65,7 +65,7 @@ def _limits(
             try:
                 with open(os.path.join(directory, name), encoding="ascii") as file:
                     limit = parse(file.read().strip(), directory)
-            except (OSError, ValueError):
+            except (OSError, ValueError, ZeroDivisionError):  # it is not there, or not understood
                 limit = None
             if limit is not None:
                 yield limit
@@ -77,14 +77,14 @@ def _limits(
 def _own_group(root: str, controller: str) -> str | None:
     """Return this process's group in a hierarchy: "" = version 2, else a controller of version 1."""
     try:
-        with open(os.path.join(root, "proc/self/cgroup"), encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        with open(os.path.join(root, "proc/self/cgroup"), "rb") as file:
+            lines = file.read().split(b"\n")
     except OSError:
         return None
     for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controller in controllers.split(","):
-            return group
+        parts = os.fsdecode(line).split(":", 2)  # a group's name is a directory's: any bytes
+        if len(parts) == 3 and controller in parts[1].split(","):
+            return parts[2]
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ EXTEND_BY_S = 15.0
 FRESH_BEAT_S = 2.0
 """Workers beat twice a second; one that beat within this time is alive for the watchdog."""
 LONGEST_REASON = 200
+RETRY_EVERY_S = 0.1
+MOST_UNSENT = 1000
+"""Messages that wait for a manager that does not read; then the oldest are dropped."""
 
 
 class Stage(StrEnum):
@@ -70,23 +74,30 @@ def moment_of(state: State, app: str) -> Moment:
 
 
 def words(before: Moment | None, now: Moment, monotonic_us: int) -> list[str]:
-    """Return the messages that lead systemd from one moment to the other."""
+    """Return the messages that lead systemd from one moment to the other.
+
+    Each RELOADING stands between two READY, whatever one turn of the inbox has led through:
+    systemd waits for the second one, and takes no RELOADING before the first.
+    """
     if before == now:
         return []
     status = f"STATUS={now.text}"
+    reloading = f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}"
     said: list[str] = []
-    if before is not None and before.stage is Stage.RELOADING:
-        # Each RELOADING is followed by READY, also if the next reload or the end has begun by now.
-        over = now.stage is not Stage.RELOADING or now.reload_number != before.reload_number
-        if over and now.stage is not Stage.READY:
-            said.append("READY=1")
-    same_stage = before is not None and before.stage is now.stage and not said
-    if same_stage or now.stage is Stage.STARTING:
+    was = None if before is None else before.stage
+    reload_begun = before is not None and now.reload_number > before.reload_number
+    reload_over = was is Stage.RELOADING and (reload_begun or now.stage is Stage.STOPPING)
+    start_over = was is Stage.STARTING and reload_begun
+    if reload_over or start_over:
+        said.append("READY=1")
+    if reload_begun and now.stage is Stage.READY:
+        said.append(reloading)  # it is over by now: the settings could not be read
+    if now.stage is Stage.STARTING or (was is now.stage and not said):
         said.append(status)
     elif now.stage is Stage.READY:
         said.append(f"READY=1\n{status}")
     elif now.stage is Stage.RELOADING:
-        said.append(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}\n{status}")
+        said.append(f"{reloading}\n{status}")
     else:
         said.append(f"STOPPING=1\n{status}")
     return said
@@ -100,6 +111,9 @@ class ServiceManager:
         self._watchdog_s = watchdog_s
         self._moment: Moment | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unsent: deque[str] = deque(maxlen=MOST_UNSENT)
+        self._will_retry = False
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> ServiceManager:
@@ -129,6 +143,8 @@ class ServiceManager:
         """
         if self._address is None:
             return
+        self._loop = loop
+        self._send_waiting()
 
         def extend() -> None:
             if self._moment is not None and self._moment.stage is not Stage.READY:
@@ -167,13 +183,36 @@ class ServiceManager:
         self._timers.append(loop.call_later(after_s, call, *args))
 
     def _send(self, message: str) -> None:
+        self._unsent.append(message)
+        self._send_waiting()
+
+    def _retry(self) -> None:
+        self._will_retry = False
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        """Send what waits, in order; what does not fit into the manager's queue goes on waiting."""
+        while self._unsent:
+            if not self._was_taken(self._unsent[0]):
+                if self._loop is not None and not self._will_retry:
+                    self._will_retry = True
+                    self._later(self._loop, RETRY_EVERY_S, self._retry)
+                return
+            self._unsent.popleft()
+
+    def _was_taken(self, message: str) -> bool:
+        """Send one message; False: try again, because the manager's queue is full."""
         if self._address is None:
-            return
+            return True
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
                 sock.setblocking(False)
                 sock.connect(address)
-                sock.send(message.encode())
+                # A file name in the reason of a failure may be no text.
+                sock.send(message.encode("utf-8", "replace"))
+        except BlockingIOError:
+            return False
         except OSError:
-            return  # a manager that is gone or doesn't read must not stop the service
+            return True  # a manager that is gone must not stop the service
+        return True

@@ -31,18 +31,25 @@ def take_passed_sockets(environment: MutableMapping[str, str]) -> tuple[PassedSo
     """Take what is meant for this process out of *environment*; nobody after us may.
 
     The descriptors become close-on-exec: they are passed on by number where they are wanted.
+    Raises: ListenError: one of them is not open.
     """
     pid, count, names = (environment.pop(name, "") for name in VARIABLES)
     if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
         return ()
     given = names.split(":") if names else []
-    passed = tuple(
-        PassedSocket(FIRST_FD + index, given[index] if index < len(given) else "unknown")
-        for index in range(int(count))
-    )
-    for item in passed:
-        os.set_inheritable(item.fd, False)
-    return passed
+    passed: list[PassedSocket] = []
+    for fd in range(FIRST_FD, FIRST_FD + int(count)):
+        try:
+            os.set_inheritable(fd, False)
+        except OSError as error:
+            message = (
+                f"LISTEN_FDS={count}, but descriptor {fd} is not open: {error.strerror}. Whoever "
+                f"starts us must pass the sockets as descriptors {FIRST_FD} and up."
+            )
+            raise ListenError(message) from error
+        index = fd - FIRST_FD
+        passed.append(PassedSocket(fd, given[index] if index < len(given) else "unknown"))
+    return tuple(passed)
 
 
 def choose_binds(
