@@ -16,6 +16,7 @@ demo: $(VENV)/.installed  ## serve the demo app on http://127.0.0.1:8888 with 2 
 	@exec $(BIN)/tornado-multi serve demo_app:make_app --workers 2 --bind 127.0.0.1:8888
 
 test: check  ## everything: system packages, style, types, contracts, all tests
+	@sh tests/support/prepare_machine.sh $(PYTHON) curl procps:pgrep nginx
 	$(BIN)/python -m pytest $(TEST)
 
 check: $(VENV)/.installed-test  ## style, types and contracts
