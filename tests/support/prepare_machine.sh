@@ -26,11 +26,18 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     fi
 fi
 
+PATH=$PATH:/usr/sbin:/sbin # where users have no look, but nginx is
 for wanted in "$@"; do
     program=${wanted%%=*}
     package=${wanted#*=}
     if ! command -v "$program" >/dev/null 2>&1; then
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+            policy=/usr/sbin/policy-rc.d
+            if [ ! -e "$policy" ]; then # a server is wanted as a program: Debian shall not start it
+                trap 'rm -f "$policy"' EXIT
+                printf '#!/bin/sh\nexit 101\n' >"$policy"
+                chmod +x "$policy"
+            fi
             apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package" >/dev/null
         else
             echo "The program $program is missing: install it first (Debian: apt-get install $package)." >&2
