@@ -322,7 +322,8 @@ def test_an_async_hook_is_awaited_to_its_end() -> None:
         await asyncio.get_running_loop().create_task(asyncio.sleep(0))
         await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
         async with asyncio.timeout(10):
-            seen.append("awaited")
+            await asyncio.sleep(0)
+        seen.append("awaited")
 
     assert None is call_on_loop(hook)
     assert ["awaited"] == seen

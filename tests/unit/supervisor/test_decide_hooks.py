@@ -174,8 +174,10 @@ def test_a_call_that_does_not_end_is_killed() -> None:
     assert [ev.KillHook(1)] == [act for act in acts if not isinstance(act, ev.ForkWorker)]
     assert [] == [act for act in again if isinstance(act, ev.KillHook)]
     assert [
-        "error supervisor: The process of on_worker_exit did not end within 5 s (hook_timeout_s) "
-        "and was killed."
+        (
+            "error supervisor: The process of on_worker_exit did not end within 5 s (hook_timeout_s) "
+            "and was killed."
+        )
     ] == made.said
 
 
