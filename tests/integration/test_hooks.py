@@ -478,9 +478,14 @@ def test_a_zygote_that_dies_does_not_take_a_hook_with_it(
     service.wait_said("on_worker_exit did not return within 2 s (hook_timeout_s).")
     service.let_fail("")
     eventually(lambda: not service.hook_processes())
-    eventually(lambda: service.cluster.status()["zygotes"][0]["state"] == "ready")
+    eventually(
+        lambda: [
+            item
+            for item in service.cluster.status()["zygotes"]
+            if item["state"] == "ready" and item["pid"] != zygote
+        ]
+    )
 
-    assert zygote != service.cluster.zygote_pid()
     assert service.cluster.get("/").isdigit()
     assert service.cluster.stop() == 0
 
