@@ -517,6 +517,23 @@ def test_hooks_run_at_a_hurried_stop(cluster: StartCluster, tmp_path: Path) -> N
     service.wait_for_calls("on_worker_exit", 2)
 
 
+@pytest.mark.parametrize("app", ["hooked", "hooked_async"])
+def test_a_hurried_stop_leaves_on_drain_little_time(
+    cluster: StartCluster, tmp_path: Path, app: str
+) -> None:
+    """INT: a hook that hangs holds it up no longer than a moment, and no worker is killed for it."""
+    service = Service(
+        cluster, tmp_path, f"{app}:make_app", faults="on_drain hangs", workers=1, timeout_s=3600.0
+    )
+    service.cluster.signal(signal.SIGINT)
+
+    assert service.cluster.wait_gone() == 0
+    assert re.search(
+        r"on_drain did not return within (0\.1 s \(the drain's time\)|the drain's time)\.",
+        service.cluster.log(),
+    )
+
+
 def test_a_second_int_ends_hooks_too(cluster: StartCluster, tmp_path: Path) -> None:
     """Who can't wait does not have to wait for a hook."""
     service = Service(
