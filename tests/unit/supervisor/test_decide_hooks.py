@@ -111,6 +111,15 @@ def test_a_worker_without_a_place_is_told_too() -> None:
     )
 
 
+def test_the_newest_zygote_that_has_the_hook_is_asked() -> None:
+    """While a reload is under way there are two; the old one still helps if the new code lacks it."""
+    newest = calls(reloading(begun(2)).then(crash(1, 11.0)))
+    older = calls(reloading(begun(2), hooks=()).then(crash(1, 11.0)))
+
+    assert [2] == [call.generation for call in newest]
+    assert [1] == [call.generation for call in older]
+
+
 def test_numbers_are_not_used_twice() -> None:
     """Two ends at once are two calls."""
     made = begun(2).then(crash(0, 100.0), crash(1, 100.0))
@@ -174,8 +183,10 @@ def test_a_call_that_does_not_end_is_killed() -> None:
     assert [ev.KillHook(1)] == [act for act in acts if not isinstance(act, ev.ForkWorker)]
     assert [] == [act for act in again if isinstance(act, ev.KillHook)]
     assert [
-        "error supervisor: The process of on_worker_exit did not end within 5 s (hook_timeout_s) "
-        "and was killed."
+        (
+            "error supervisor: The process of on_worker_exit did not end within 5 s (hook_timeout_s) "
+            "and was killed."
+        )
     ] == made.said
 
 
