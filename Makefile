@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST ?= tests
 N ?= 20
+# Programs that the tests run against, each with its Debian package if that has another name.
+PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-socket-activate=systemd systemd-analyze=systemd
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test check unit repeat bench docs format clean
@@ -16,6 +18,7 @@ demo: $(VENV)/.installed  ## serve the demo app on http://127.0.0.1:8888 with 2 
 	@exec $(BIN)/tornado-multi serve demo_app:make_app --workers 2 --bind 127.0.0.1:8888
 
 test: check  ## everything: system packages, style, types, contracts, all tests
+	@sh tests/support/prepare_machine.sh $(PYTHON) $(PEERS)
 	$(BIN)/python -m pytest $(TEST)
 
 check: $(VENV)/.installed-test  ## style, types and contracts
@@ -36,6 +39,7 @@ bench: $(VENV)/.installed-test  ## measure what the docs claim
 
 docs: $(VENV)/.installed-test  ## write the generated pages
 	$(BIN)/python -c "from tornado_multi.settings.reference import render_reference as r; print(r(), end='')" > docs/reference/options.md
+	WRITE_HOOKS_PAGE=1 $(BIN)/python -m pytest -q tests/integration/test_hooks.py -k test_the_page_says
 
 format: $(VENV)/.installed-test  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

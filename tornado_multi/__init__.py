@@ -13,12 +13,15 @@ from tornado_multi.version import VERSION as __version__  # noqa: N811 - the nam
 if TYPE_CHECKING:
     from tornado_multi.process.draining import draining
     from tornado_multi.process.identity import fork_id
+    from tornado_multi.script.main import bind_sockets, fork_processes
 
-__all__ = ["__version__", "draining", "fork_id"]
+__all__ = ["__version__", "bind_sockets", "draining", "fork_id", "fork_processes"]
 
 _HOMES = {
+    "bind_sockets": "tornado_multi.script.main",
     "draining": "tornado_multi.process.draining",
     "fork_id": "tornado_multi.process.identity",
+    "fork_processes": "tornado_multi.script.main",
 }
 
 

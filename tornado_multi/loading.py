@@ -29,7 +29,7 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
 
     Raises: LoadError: whatever went wrong, also a SystemExit of the app.
     """
-    _switch_off_autoreload()
+    switch_off_autoreload()
     module_name, _, attribute = app.partition(":")
     # The command line as the app's author knows it: its own name, its own arguments.
     sys.argv = [app, *(app_arguments or ())]
@@ -51,6 +51,11 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
     return target
 
 
+def app_module(app: str) -> object | None:
+    """Return the module of ``module:attr`` if it is imported."""
+    return sys.modules.get(app.partition(":")[0])
+
+
 def enter_directory(directory: str) -> None:
     """Make the app's directory the current one and the first on the import path, as typed.
 
@@ -59,7 +64,8 @@ def enter_directory(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
-        text = f"The app's directory {directory} can't be entered: {error.strerror}."
+        who = f" by user {os.geteuid()}" if isinstance(error, PermissionError) else ""
+        text = f"The app's directory {directory} can't be entered{who}: {error.strerror}."
         raise LoadError(text, usage=True) from error
     os.environ["PWD"] = directory
     sys.path[:] = [entry for entry in sys.path if entry not in {"", directory}]
@@ -104,7 +110,7 @@ def _parse_app_options() -> None:
         raise LoadError(text, usage=True)
 
 
-def _switch_off_autoreload() -> None:
+def switch_off_autoreload() -> None:
     """Keep ``debug=True`` from starting Tornado's autoreload.
 
     At import it would create an event loop in the zygote; in a worker it would re-execute the

@@ -182,6 +182,16 @@ def test_timed_clients_around_a_stop_are_served_or_refused(
     assert made.wait_gone() == 0
 
 
+def test_an_idle_service_on_a_unix_socket_stops_at_once(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """A shut unix listener reads as ready for ever; workers don't take that for a queue."""
+    made = cluster(workers=2, bind=[f"unix:{tmp_path / 'app.sock'}"])
+    made.signal(signal.SIGTERM)
+
+    assert made.wait_gone(within_s=10) == 0
+
+
 def test_a_burst_of_connections_at_the_stop_is_served_or_refused(cluster: StartCluster) -> None:
     """Connections that the kernel had queued when TERM came are answered, not reset."""
     made = cluster(workers=1)

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VICTIMS = REPOSITORY / "tests" / "victims"
+AS_PROCESS_1 = [
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    # The leash looks for its parent, which a process 1 does not see: unshare is leashed instead.
+    *("sh", "-c", 'python=$1 && shift 4 && exec "$python" -m tornado_multi "$@"', "sh"),
+]
+"""Makes ``PYTHON -m LEASH PID serve ...`` process 1 of a namespace of its own; needs root."""
 
 
 class Cluster(Tree):
@@ -42,7 +49,13 @@ class Cluster(Tree):
         closed_streams: bool = False,
         python_flags: Sequence[str] = (),
         log_fd: int | None = None,
+        wrapper: Sequence[str] = (),
+        as_process_1: bool = False,
     ) -> None:
+        """Start.
+
+        Args: wrapper: a command that becomes the one that is appended to it.
+        """
         become_child_subreaper()
         control = control or directory / "control.sock"
         arguments = [app, "--control", str(control)]
@@ -54,11 +67,14 @@ class Cluster(Tree):
         arguments += options
         if app_arguments is not None:
             arguments += ["--", *app_arguments]
-        wrapper = []
+        self._is_process_1 = as_process_1
+        wrappers = [*wrapper]
+        if as_process_1:
+            wrappers += AS_PROCESS_1
         if closed_streams:
-            wrapper += ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+            wrappers += ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
         if nofile_soft is not None:
-            wrapper += ["sh", "-c", f'ulimit -Sn {nofile_soft} && exec "$@"', "sh"]
+            wrappers += ["sh", "-c", f'ulimit -Sn {nofile_soft} && exec "$@"', "sh"]
         super().__init__(
             directory,
             arguments,
@@ -66,7 +82,7 @@ class Cluster(Tree):
             cwd=REPOSITORY,
             environment={**os.environ, **(environment or {})},
             flags=python_flags,
-            wrapper=wrapper,
+            wrapper=wrappers,
             pass_fds=pass_fds,
             log_fd=log_fd,
         )
@@ -98,6 +114,20 @@ class Cluster(Tree):
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port()), timeout=30)
+
+    def supervisor_pid(self) -> int:
+        """Return the supervisor's pid as it is known here, also if it is 1 in its namespace."""
+        if not self._is_process_1:
+            return self.pid
+        found = self.wait_for(lambda: processes.children(self.pid), about="a child of unshare")
+        return found[0].pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor itself: unshare would keep it to itself."""
+        if self._is_process_1:
+            os.kill(self.supervisor_pid(), number)
+        else:
+            super().signal(number)
 
     def leftovers(self) -> list[processes.Process]:
         """Return what is left of the tree, zombies included.

@@ -27,7 +27,13 @@ TERM = ev.StopAsked(int(signal.SIGTERM), hurried=False)
 INT = ev.StopAsked(int(signal.SIGINT), hurried=True)
 COMMAND = ev.StopAsked(None, hurried=False)
 
-NO_ACTS = (ev.Say, ev.RefuseConnections, ev.CloseListeners, ev.RestoreSettings)
+NO_ACTS = (
+    ev.Say,
+    ev.RefuseConnections,
+    ev.CloseListeners,
+    ev.RestoreSettings,
+    ev.SettleListeners,
+)
 
 Moment = tuple[float, ev.Event]
 """When (monotonic seconds) and what."""

@@ -7,32 +7,45 @@ import random
 import socket
 import threading
 from collections import Counter
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from support.waiting import pause
+
+if TYPE_CHECKING:
+    import ssl
 
 BODY = b"x" * 16384
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
+    """HTTP or, with a context, HTTPS over a unix socket."""
 
-    def __init__(self, path: str, timeout_s: float) -> None:
+    def __init__(self, path: str, timeout_s: float, context: ssl.SSLContext | None = None) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path
+        self._context = context
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname="localhost")
 
 
 class PostingClient(threading.Thread):
     """Posts at least *count* bodies, with pauses of 0..*pause_s*, and on until ``enough`` is set."""
 
-    def __init__(self, address: str | int, count: int, pause_s: float) -> None:
+    def __init__(
+        self,
+        address: str | int,
+        count: int,
+        pause_s: float,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(daemon=True)
         self._address = address
+        self._context = context
         self._count = count
         self._pause_s = pause_s
         self.enough = threading.Event()
@@ -57,7 +70,11 @@ class PostingClient(threading.Thread):
 
     def _connect(self) -> http.client.HTTPConnection:
         if isinstance(self._address, str):
-            return UnixConnection(self._address, 20)
+            return UnixConnection(self._address, 20, self._context)
+        if self._context is not None:
+            return http.client.HTTPSConnection(
+                "127.0.0.1", self._address, timeout=20, context=self._context
+            )
         return http.client.HTTPConnection("127.0.0.1", self._address, timeout=20)
 
     @staticmethod

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Check what a virtual environment needs, and install it with apt-get where we may.
-# Usage: prepare_machine.sh PYTHON [DEBIAN_PACKAGE ...]   (each package brings a program of its name)
+# Usage: prepare_machine.sh PYTHON [PROGRAM[=DEBIAN_PACKAGE] ...]   (without a package: of the program's name)
 set -eu
 python=$1
 shift
@@ -26,12 +26,25 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     fi
 fi
 
-for package in "$@"; do
-    if ! command -v "$package" >/dev/null 2>&1; then
+PATH=$PATH:/usr/sbin:/sbin # where users have no look, but nginx is
+for wanted in "$@"; do
+    program=${wanted%%=*}
+    package=${wanted#*=}
+    if ! command -v "$program" >/dev/null 2>&1; then
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+            policy=/usr/sbin/policy-rc.d
+            if [ ! -e "$policy" ]; then # a server is wanted as a program: Debian shall not start it
+                trap 'rm -f "$policy"' EXIT
+                printf '#!/bin/sh\nexit 101\n' >"$policy"
+                chmod +x "$policy"
+            fi
             apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package" >/dev/null
         else
-            echo "The program $package is missing: install it first (Debian: apt-get install $package)." >&2
+            echo "The program $program is missing: install it first (Debian: apt-get install $package)." >&2
+            exit 1
+        fi
+        if ! command -v "$program" >/dev/null 2>&1; then
+            echo "The package $package is installed, but there is still no program $program." >&2
             exit 1
         fi
     fi

@@ -68,6 +68,17 @@ class FakeZygote:
     forking: int | None = None
 
 
+@dataclass(slots=True)
+class FakeHook:
+    """A process that calls a hook; it is asked for in its zygote's order, and dies with no word."""
+
+    number: int
+    generation: int
+    announced: bool = False
+    alive: bool = True
+    mail: deque[ev.Event] = field(default_factory=deque)
+
+
 class World:
     """Processes that do what real ones may do, driven by a seeded generator.
 
@@ -78,10 +89,17 @@ class World:
     def __init__(self, seed: int, *, calm_share: float = 0.8, commands: bool = True) -> None:
         self.random = random.Random(seed)
         self.now_s = 0.0
-        self.state = initial_state(self.random.randint(1, MOST_WORKERS), LIMITS)
+        workers = self.random.randint(1, MOST_WORKERS)
+        self.is_script = self.random.random() < 0.2
+        """Workers that return by themselves have finished, and a zygote says how many it wants."""
+        self.limits = dataclasses.replace(LIMITS, is_script=self.is_script)
+        asked = workers if self.is_script else None
+        self.state = initial_state(workers, self.limits, asked_workers=asked)
         self.inbox: deque[ev.Event] = deque()
         self.zygotes: dict[int, FakeZygote] = {}
         self.workers: dict[int, FakeWorker] = {}
+        self.hooks: dict[int, FakeHook] = {}
+        self.has_hooks = self.random.random() < 0.3
         self.calm = self.random.random() < calm_share
         """Nothing fails. Most histories boot well; the others have trouble from the first moment."""
         self.new_code_fails = 0.0
@@ -114,7 +132,9 @@ class World:
         self._check_effects(effects, rows_before)
         assert all(0 <= row < MAX_ROWS and row == state.workers[row].row for row in state.workers)
         self._check_doubles()
-        assert state.phase is not Phase.FINISHED or not (state.workers or state.zygotes)
+        assert state.phase is not Phase.FINISHED or not (
+            state.workers or state.zygotes or state.hook_calls
+        )
         if isinstance(event, ev.DeadlinePassed):
             deadline_s = next_deadline_s(state)
             assert deadline_s is None or deadline_s > self.now_s, "a passed deadline stays: a spin"
@@ -139,6 +159,11 @@ class World:
                     assert row in state.workers, effect
                 case ev.ForgetWorker(row):
                     assert row in rows_before, effect
+                case ev.CallHook(generation, number, hook):
+                    assert hook in state.zygotes[generation].hooks, effect
+                    assert state.hook_calls[number].deadline_s is not None, effect
+                case ev.KillHook(number):
+                    assert number in state.hook_calls, effect
 
     def _check_doubles(self) -> None:
         """One worker that stays per fork_id; beside it, at most one that is to be replaced."""
@@ -195,6 +220,19 @@ class World:
                     self.end_worker(worker, KILLED)
             case ev.ForgetWorker(row):
                 self.workers.pop(row, None)  # if it lives, it reads end of file and leaves
+            case ev.CallHook(generation, number):
+                zygote = self.zygotes.get(generation)
+                if zygote is None or not zygote.alive or self.misfortune(0.1):
+                    self.inbox.append(ev.HookRefused(number, "no process to be had"))
+                else:
+                    hook = FakeHook(number, generation)
+                    self.hooks[number] = hook
+                    hook.mail.append(ev.HookForked(number, 5000 + number))
+            case ev.KillHook(number):
+                if hook := self.hooks.get(number):
+                    self.end_hook(hook, KILLED)
+            case ev.ForgetHook(number):
+                self.hooks.pop(number, None)
             case ev.ReadSettings():
                 self.inbox.append(self.settings_as_they_are())
             case ev.Finish():
@@ -224,8 +262,9 @@ class World:
             return ev.SettingsRefused("broken")
         desired = self.random.choice([None, None, self.random.randint(1, MOST_WORKERS)])
         surge = self.random.choice(["1", "25%", "100%"])
-        limits = dataclasses.replace(LIMITS, max_surge=surge)
-        return ev.SettingsRead(limits, None if self.calm else desired, ("a note",))
+        limits = dataclasses.replace(self.limits, max_surge=surge)
+        desired = None if self.calm or self.is_script else desired
+        return ev.SettingsRead(limits, desired, ("a note",))
 
     def end_zygote(self, zygote: FakeZygote, end: ProcessEnd) -> None:
         if zygote.alive:
@@ -236,6 +275,25 @@ class World:
         if worker.alive:
             worker.alive = False
             worker.mail.append(ev.WorkerEnded(worker.row, end, self.random.randint(0, 9)))
+
+    def end_hook(self, hook: FakeHook, end: ProcessEnd) -> None:
+        if hook.alive:
+            hook.alive = False
+            hook.mail.append(ev.HookEnded(hook.number, end))
+
+    def hook_acts(self, hook: FakeHook) -> None:
+        if not hook.alive or self.misfortune(0.3):  # it hangs: only KILL ends it
+            return
+        if self.misfortune(0.2):
+            hook.mail.append(ev.HookFailed("supervisor", None, "on_reload", "no", "", hook.number))
+        self.end_hook(hook, self.random.choice([LEFT, CRASHED]) if not self.calm else LEFT)
+
+    def loaded(self, zygote: FakeZygote) -> ev.Event:
+        hooks = ("on_worker_exit", "on_reload") if self.has_hooks else ()
+        workers = self.state.asked_workers
+        if self.is_script and not self.calm and self.random.random() < 0.3:
+            workers = self.random.randint(1, MOST_WORKERS)
+        return ev.ZygoteLoaded(zygote.generation, 0.1, hooks, workers)
 
     def zygote_acts(self, zygote: FakeZygote) -> None:
         if not zygote.alive:
@@ -253,7 +311,7 @@ class World:
                 zygote.mail.append(ev.ZygoteLoadFailed(zygote.generation, "no", "", usage))
             else:
                 zygote.loaded = True
-                zygote.mail.append(ev.ZygoteLoaded(zygote.generation, 0.1))
+                zygote.mail.append(self.loaded(zygote))
         elif zygote.forking is not None and not zygote.mail:
             row, is_new = zygote.forking, self.is_of_reload(zygote.generation)
             if self.misfortune(0.1, is_new=is_new):
@@ -293,7 +351,7 @@ class World:
                 worker.ready = True
                 worker.mail.append(ev.WorkerReady(worker.row))
 
-    def deliver(self, sender: FakeZygote | FakeWorker) -> None:
+    def deliver(self, sender: FakeZygote | FakeWorker | FakeHook) -> None:
         if not sender.mail:
             return
         event = sender.mail[0]
@@ -309,6 +367,8 @@ class World:
                     worker.announced = True
             case ev.ZygoteEnded(generation):
                 del self.zygotes[generation]
+            case ev.HookEnded(number):
+                self.hooks.pop(number, None)
         if isinstance(sender, FakeZygote):
             if isinstance(event, ev.WorkerForked | ev.ForkRefused):
                 sender.forking = None
@@ -321,16 +381,14 @@ class World:
         """Let one thing happen, or let time pass up to the next deadline."""
         if self.commands and self.random.random() < 0.04:
             self.post(self.a_command())
-        everybody = [*self.zygotes.values(), *self.workers.values()]
+        everybody = [*self.zygotes.values(), *self.workers.values(), *self.hooks.values()]
         choice = self.random.random()
         if everybody and (choice < 0.97 or not self.time_passes):
             one = self.random.choice(everybody)
             if self.random.random() < 0.5:
                 self.deliver(one)
-            elif isinstance(one, FakeZygote):
-                self.zygote_acts(one)
             else:
-                self.worker_acts(one)
+                self.let_act(one)
         elif choice < 0.985:
             self.pass_time()
         elif choice < 0.99:
@@ -339,6 +397,15 @@ class World:
         else:
             self.now_s += self.random.choice([0.01, 1.0, 20.0, 100.0])
             self.post(ev.DeadlinePassed())
+
+    def let_act(self, one: FakeZygote | FakeWorker | FakeHook) -> None:
+        match one:
+            case FakeZygote():
+                self.zygote_acts(one)
+            case FakeWorker():
+                self.worker_acts(one)
+            case FakeHook():
+                self.hook_acts(one)
 
     def a_command(self) -> ev.Event:
         match self.random.randrange(3):
@@ -359,11 +426,8 @@ class World:
         """Let everybody act and be heard until nobody has anything to do or to say."""
         for _ in range(200):
             before = len(self.trace)
-            for one in [*self.zygotes.values(), *self.workers.values()]:
-                if isinstance(one, FakeZygote):
-                    self.zygote_acts(one)
-                else:
-                    self.worker_acts(one)
+            for one in [*self.zygotes.values(), *self.workers.values(), *self.hooks.values()]:
+                self.let_act(one)
                 for _ in range(4):
                     self.deliver(one)
             if len(self.trace) == before:
@@ -372,10 +436,13 @@ class World:
 
 
 def is_whole(state: State) -> bool:
-    """Tell whether every fork_id is served by a worker that stays, and nothing is under way."""
+    """Tell whether every fork_id is served by a worker that stays (or, in a script, has finished),
+    and nothing is under way.
+    """
     ready = {
         worker.fork_id
         for worker in state.workers.values()
         if worker.state is WorkerState.READY and not worker.leaving and state.is_wanted(worker)
     }
+    ready |= {place.fork_id for place in state.places.values() if place.is_finished}
     return state.phase is Phase.SERVING and ready == set(state.places) and state.reload is None

@@ -32,6 +32,7 @@ COMMAND = re.compile(r"^\$ (?:tornado-multi|python -m tornado_multi) (.+)$", re.
 OTHER_FLAGS = {
     "--help", "--version", "--json", "--app", "--config", "--no-wait-drain",
     "--logging", "--database",  # of the app, after --
+    "--unix-socket",  # of curl
 }  # fmt: skip
 
 

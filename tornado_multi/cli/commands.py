@@ -12,13 +12,13 @@ from tornado_multi.settings.load import (
     FileSettings,
     build_settings,
     control_keys,
-    mirror,
     run,
     sources,
     unknown_variables,
     unmirror,
+    with_groups,
 )
-from tornado_multi.settings.model import GROUPS, TABLES, ControlSettings, Settings
+from tornado_multi.settings.model import GROUPS, ControlSettings, Settings
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def _serve_command(act: Callable[[Settings], Any]) -> Callable[..., Any]:
     def serve(app: str, **groups: Any) -> Any:
         return act(build_settings(app, groups))
 
+    serve.__annotations__["app"] = AppSpec
     return with_groups(
         serve,
         """Serve a Tornado app with several supervised worker processes.
@@ -118,43 +119,6 @@ def _serve_command(act: Callable[[Settings], Any]) -> Callable[..., Any]:
         """,
         {**GROUPS, "file": FileSettings},
     )
-
-
-def with_groups(
-    function: Callable[..., int], text: str, groups: dict[str, type[Any]]
-) -> Callable[..., int]:
-    """Give *function* a signature of keyword-only option groups, and its help text."""
-    import inspect
-
-    signature = inspect.signature(function)
-    parameters = [
-        item.replace(annotation=function.__annotations__[item.name])
-        for item in signature.parameters.values()
-        if item.kind is not item.VAR_KEYWORD
-    ]
-    annotations: dict[str, Any] = {
-        name: hint for name, hint in function.__annotations__.items() if name != "groups"
-    }
-    for name, group in groups.items():
-        hint = mirror(group, table=name if name in TABLES else None)
-        annotations[name] = hint
-        parameters.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=hint,
-                default=hint.__origin__(),
-            )
-        )
-    if "app" in annotations:
-        annotations["app"] = AppSpec
-        parameters[0] = parameters[0].replace(annotation=AppSpec)
-    function.__annotations__ = annotations
-    function.__signature__ = signature.replace(  # type: ignore[attr-defined]  # cyclopts reads it
-        parameters=parameters, return_annotation=int
-    )
-    function.__doc__ = inspect.cleandoc(text)
-    return function
 
 
 def _status(*, json: Json = False, **groups: Any) -> int:

@@ -45,9 +45,11 @@ def _print_table(data: dict[str, Any]) -> None:
     # A pipe has no width: give lines that cut and awk can rely on.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     addresses = " ".join(item["address"] for item in data["listeners"])
+    limit_bytes = data["memory_limit_bytes"]
+    limit = "" if limit_bytes is None else f"  memory limit {limit_bytes / MIB_BYTES:.0f} MiB"
     console.print(
         f"{data['name']}  {data['state']}  supervisor {data['pid']}  generation "
-        f"{data['generation']}  up {_duration(data['uptime_s'])}  {addresses}",
+        f"{data['generation']}  up {_duration(data['uptime_s'])}  {addresses}{limit}",
         soft_wrap=True,
     )
     if data["zygote_problem"]:

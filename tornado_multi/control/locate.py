@@ -7,6 +7,7 @@ Runs in: commands and supervisor, before it begins. Reads environment and file s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -31,7 +32,8 @@ def candidate_directories() -> list[Path]:
     if xdg := os.environ.get("XDG_RUNTIME_DIR"):
         found.append(Path(xdg) / DIRECTORY_NAME)
     found.append(Path("/run") / DIRECTORY_NAME)
-    found.append(Path(tempfile.gettempdir()) / f"{DIRECTORY_NAME}-{os.getuid()}")
+    with contextlib.suppress(FileNotFoundError):  # in a read-only container there may be none
+        found.append(Path(tempfile.gettempdir()) / f"{DIRECTORY_NAME}-{os.getuid()}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _fork_id: int | None = None
+_is_served = False
 
 
 def fork_id() -> int | None:
@@ -19,3 +20,14 @@ def set_fork_id(value: int) -> None:
     """Record the fork_id of this process. Runs in: worker, once, after the fork."""
     global _fork_id  # noqa: PLW0603 - a process has one identity, and this is where it is kept
     _fork_id = value
+
+
+def is_served() -> bool:
+    """Tell whether ``serve`` runs this process: then nobody else may fork workers in it."""
+    return _is_served
+
+
+def set_served() -> None:
+    """Record that this is a process of ``serve``. Runs in: zygote, before the app is imported."""
+    global _is_served  # noqa: PLW0603 - as above
+    _is_served = True

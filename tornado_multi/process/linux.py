@@ -11,11 +11,13 @@ import signal
 import socket
 import struct
 import sys
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 STACKS_SIGNAL = signal.SIGRTMAX - 3
@@ -55,6 +57,19 @@ def die_with_parent_thread(signal_number: int = signal.SIGKILL) -> None:
     Runs in: zygote, worker.
     """
     _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def make_dumpable() -> None:
+    """Let this process read its own /proc entries after a change of identity. Runs in: zygote."""
+    _prctl(PR_SET_DUMPABLE, 1)
+
+
+def process_age_s() -> float:
+    """Return how long ago this process was started. Source: proc(5), field starttime."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
 
 
 SO_ATTACH_FILTER = 26

@@ -35,6 +35,8 @@ class Listener:
     """As shown to people: ``http://127.0.0.1:8888``, ``unix:/run/shop.sock``."""
     is_inherited: bool = False
     """Somebody else listens on after us: what is queued at the end is theirs."""
+    key: str = ""
+    """Script mode: the ``bind_sockets`` call that it came from; a call returns all of its key."""
 
 
 # --- supervisor -> zygote -------------------------------------------------------------------------
@@ -66,7 +68,27 @@ class Fork:
     is_canary: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CallHook:
+    """Fork a process that calls one hook and ends. With it goes one fd: its end of a channel."""
+
+    number: int
+    hook: str
+    report: dict[str, Any]
+    """The hook's only argument."""
+
+
 # --- zygote -> supervisor -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Script mode: the script of a new generation has bound one more socket.
+
+    With it goes the listening socket. Sent before Loaded.
+    """
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,12 @@ class Loaded:
     """The app's module is imported; Fork commands are welcome."""
 
     import_s: float
+    hooks: tuple[str, ...] = ()
+    """The hooks that the app has."""
+    workers: int | None = None
+    """Script mode: the number that ``fork_processes`` was given."""
+    keys: tuple[str, ...] | None = None
+    """Script mode: the ``bind_sockets`` calls that this generation has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +130,33 @@ class ForkFailed:
 
     row: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookForked:
+    """The process for a CallHook runs as *pid* and is the supervisor's child by now."""
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookRefused:
+    """The system refused the fork for a CallHook."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed:
+    """A hook raised or hung: said by the process that called it, which goes on."""
+
+    hook: str
+    reason: str
+    """One line: what failed and what was seen."""
+    detail: str = ""
+    """The traceback, or an empty text."""
 
 
 # --- supervisor -> worker -------------------------------------------------------------------------
@@ -198,10 +253,15 @@ class Notice:
 Message = (
     Boot
     | Fork
+    | CallHook
+    | Bound
     | Loaded
     | LoadFailed
     | Forked
     | ForkFailed
+    | HookForked
+    | HookRefused
+    | HookFailed
     | Drain
     | ListTasks
     | Ready
@@ -280,13 +340,17 @@ def decode(data: bytes) -> Message:
 
 
 def _restore_tuples(message: Message) -> Message:
-    # JSON has no tuples and no nested dataclasses; two messages hold them.
+    # JSON has no tuples and no nested dataclasses; three messages hold them.
     match message:
         case Boot(listeners=listeners, app_arguments=arguments):
             return dataclasses.replace(
                 message,
                 listeners=tuple(Listener(**item) for item in listeners),  # type: ignore[arg-type]  # plain dicts after JSON
                 app_arguments=None if arguments is None else tuple(arguments),
+            )
+        case Loaded(hooks=hooks, keys=keys):
+            return dataclasses.replace(
+                message, hooks=tuple(hooks), keys=None if keys is None else tuple(keys)
             )
         case Drained(cut_handlers=handlers):
             return dataclasses.replace(message, cut_handlers=tuple(handlers))

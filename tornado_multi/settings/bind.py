@@ -1,7 +1,7 @@
 """Addresses to listen on, from text to data. Pure.
 
 Accepted: ``host:port`` · ``[v6]:port`` · ``:port`` (every IPv4 interface) ·
-``unix:/path?mode=660&group=www-data`` · ``fd://N``.
+``unix:/path?mode=660&group=www-data`` · ``fd://N`` · ``fd://NAME``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,14 @@ class FdBind:
     fd: int
 
 
-Bind = TcpBind | UnixBind | FdBind
+@dataclass(frozen=True, slots=True)
+class NamedFdBind:
+    """The listening sockets that systemd passes under this name (FileDescriptorName=)."""
+
+    name: str
+
+
+Bind = TcpBind | UnixBind | FdBind | NamedFdBind
 
 
 def parse_bind(text: str) -> Bind:
@@ -52,11 +59,7 @@ def parse_bind(text: str) -> Bind:
     if text.startswith("unix:"):
         return _parse_unix(text.removeprefix("unix:"))
     if text.startswith("fd://"):
-        digits = text.removeprefix("fd://")
-        if not _is_number(digits, HIGHEST_FD):
-            message = f"fd:// takes a number, as in fd://3, not {digits!r}"
-            raise ValueError(message)
-        return FdBind(int(digits))
+        return _parse_fd(text.removeprefix("fd://"))
     if "/" in text:
         message = f"looks like a path or a URL; write host:port, or unix:{text}"
         raise ValueError(message)
@@ -66,6 +69,17 @@ def parse_bind(text: str) -> Bind:
         message = f"must be host:port, unix:/path or fd://N; did you mean {hint}?"
         raise ValueError(message)
     return TcpBind(_parse_host(host), _parse_port(port_text))
+
+
+def _parse_fd(text: str) -> FdBind | NamedFdBind:
+    if _is_number(text, HIGHEST_FD):
+        return FdBind(int(text))
+    # systemd.socket(5): printable ASCII without control characters and colons.
+    is_name = text.isascii() and text.isprintable() and ":" not in text
+    if not is_name or not text[:1].isalpha():
+        message = f"fd:// takes a number or a name, as in fd://3 or fd://http, not {text!r}"
+        raise ValueError(message)
+    return NamedFdBind(text)
 
 
 def _parse_port(text: str) -> int:

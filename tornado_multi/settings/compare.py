@@ -32,6 +32,10 @@ def take_over(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
                 notes.append(_note(name, before, after))
                 changes[name] = before
         kept[group] = dataclasses.replace(new_group, **changes)
+    before, after = old.tls.tls_certificate, new.tls.tls_certificate
+    if (before is None) != (after is None):  # its listeners' addresses say http or https
+        notes.append(_note("tls_certificate", before, after))
+        kept["tls"] = old.tls
     return dataclasses.replace(new, **kept), notes
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import os
 import tomllib
 from pathlib import Path
@@ -219,11 +220,46 @@ def sources(arguments: Sequence[str], keys: set[str] | None = None) -> list[Any]
     Raises: UsageError: see ``read_file``.
     """
     path, named = find_file(arguments)
-    values = read_file(path, named=named, keys=keys)
+    return _sources_of(read_file(path, named=named, keys=keys), path)
+
+
+def _sources_of(values: dict[str, Any], path: Path) -> list[Any]:
     return [
         Env(ENVIRONMENT_PREFIX, command=False),
         Dict(values, source=str(path), use_commands_as_keys=False),
     ]
+
+
+def with_groups(
+    function: Callable[..., Any], text: str, groups: dict[str, type[Any]]
+) -> Callable[..., Any]:
+    """Give *function* a signature of keyword-only option groups, and its help text."""
+    signature = inspect.signature(function)
+    parameters = [
+        item.replace(annotation=function.__annotations__[item.name])
+        for item in signature.parameters.values()
+        if item.kind is not item.VAR_KEYWORD
+    ]
+    annotations: dict[str, Any] = {
+        name: hint for name, hint in function.__annotations__.items() if name != "groups"
+    }
+    for name, group in groups.items():
+        hint = mirror(group, table=name if name in TABLES else None)
+        annotations[name] = hint
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=hint,
+                default=hint.__origin__(),
+            )
+        )
+    function.__annotations__ = annotations
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]  # cyclopts reads it
+        parameters=parameters, return_annotation=int
+    )
+    function.__doc__ = inspect.cleandoc(text)
+    return function
 
 
 def control_keys() -> set[str]:
@@ -244,6 +280,28 @@ def build_settings(app: str, groups: dict[str, object]) -> Settings:
             f"APP must be module:attr, for example {module or 'shop'}:make_app, not {app!r}."
         )
     return Settings(app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS})
+
+
+def read_script_settings(app: str) -> Settings:
+    """Return the settings of a script that forks by itself: from environment and file alone.
+
+    Raises: UsageError: a value is wrong, or the file can't be read.
+    """
+
+    def script(**groups: Any) -> Settings:
+        return Settings(
+            app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS}
+        )
+
+    path, named = find_file([])
+    values = read_file(path, named=named)
+    values.pop("app", None)  # the script is the app
+    parser = App(result_action="return_value")
+    command = with_groups(script, "", {**GROUPS, "file": FileSettings})
+    parser.command(command, name="script", config=_sources_of(values, path))
+    settings = run(parser, ["script"])
+    assert isinstance(settings, Settings)
+    return settings
 
 
 def run(app: App, arguments: Sequence[str]) -> object:

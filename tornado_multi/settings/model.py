@@ -62,6 +62,19 @@ def _check_path(text: str) -> None:
         raise ValueError(message)
 
 
+def _check_umask(text: str) -> None:
+    if not (text.isascii() and text.isdigit()) or not set(text) <= set("01234567") or len(text) > 4:
+        message = "must be octal digits such as 027"
+        raise ValueError(message)
+
+
+def _check_function(text: str) -> None:
+    module, colon, name = text.partition(":")
+    if not (colon and module and name):
+        message = "must be module:function"
+        raise ValueError(message)
+
+
 def _check_name(text: str) -> None:
     if not text or "/" in text or text.startswith(".") or not text.isprintable():
         message = "must be a file name without slashes that doesn't begin with a dot"
@@ -75,7 +88,8 @@ class ListenSettings:
     bind: tuple[str, ...] = option(
         ("127.0.0.1:8888",),
         "Address to listen on; may be repeated. host:port, [v6]:port, "
-        "unix:/path?mode=660&group=www-data or fd://N. Port 0 takes any free port.",
+        "unix:/path?mode=660&group=www-data, fd://N or fd://NAME. Port 0 takes any free port. "
+        "Default: the sockets that systemd passes, else 127.0.0.1:8888.",
         check=parse_bind,
     )
     backlog: int = option(
@@ -98,7 +112,8 @@ class WorkerSettings:
 
     workers: str = option(
         "auto",
-        "Number of workers, or auto: one per CPU that this process may use.",
+        "Number of workers, or auto: one per CPU that this process may use (affinity, and the "
+        "CPU quota of its cgroup).",
         check=_check_workers,
     )
     loop: Literal["uvloop", "asyncio"] = option("uvloop", "Event loop of the workers.")
@@ -180,12 +195,95 @@ class EnvironmentSettings:
     pid_file: str | None = option(
         None, "File to hold the supervisor's pid; locked while the supervisor lives."
     )
+    user: str | None = option(
+        None,
+        "User (name or number) that the app runs as; needs root. The supervisor keeps its own "
+        "identity. Default: the supervisor's.",
+    )
+    group: str | None = option(
+        None,
+        "Group (name or number) that the app runs as. Default: the main group of --user.",
+    )
+    umask: str | None = option(
+        None,
+        "File mode creation mask of the app, in octal digits such as 027. Default: inherited.",
+        check=_check_umask,
+    )
     reload_on_change: bool = option(
         default=False,
         help="For development: reload when a Python file below the app's directory changes.",
     )
     log_format: Literal["text", "json"] = option(
         "text", "Form of the supervisor's log lines on standard error."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HookSettings:
+    """Hooks."""
+
+    on_starting: str | None = option(
+        None,
+        "module:function called in the zygote after the import, once per generation. Default, for "
+        "each hook: the function of this name in the app's module, if it has one.",
+        check=_check_function,
+    )
+    before_fork: str | None = option(
+        None,
+        "module:function called with the fork_id in the zygote, before each fork.",
+        check=_check_function,
+    )
+    after_fork: str | None = option(
+        None,
+        "module:function called with the fork_id in each new worker, before its event loop.",
+        check=_check_function,
+    )
+    on_ready: str | None = option(
+        None,
+        "module:function, sync or async, called on the loop of each worker that is ready.",
+        check=_check_function,
+    )
+    on_drain: str | None = option(
+        None,
+        "module:function, sync or async, called on the loop of each worker that begins to drain.",
+        check=_check_function,
+    )
+    on_worker_exit: str | None = option(
+        None,
+        "module:function called with a report for each worker that has ended, in a process of its "
+        "own.",
+        check=_check_function,
+    )
+    on_reload: str | None = option(
+        None,
+        "module:function called with the report of each reload that has ended, in a process of its "
+        "own.",
+        check=_check_function,
+    )
+    hook_timeout_s: float = option(
+        10.0,
+        "Seconds that a hook may take; then it is interrupted and reported.",
+        at_least=0.1,
+        at_most=3600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TlsSettings:
+    """TLS."""
+
+    tls_certificate: str | None = option(
+        None,
+        "PEM file with the certificate chain: serve https on every address. Read before --user "
+        "takes effect, and again at each reload.",
+    )
+    tls_key: str | None = option(
+        None, "PEM file with the private key. Default: it stands in the certificate's file."
+    )
+    tls_client_ca: str | None = option(
+        None,
+        "PEM file with the authorities of client certificates: only clients with one of theirs "
+        "are served.",
     )
 
 
@@ -239,6 +337,8 @@ class Settings:
     workers: WorkerSettings = WorkerSettings()
     control: ControlSettings = ControlSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
+    hooks: HookSettings = HookSettings()
+    tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
 
@@ -251,6 +351,8 @@ GROUPS: dict[str, type[Any]] = {
     "workers": WorkerSettings,
     "control": ControlSettings,
     "environment": EnvironmentSettings,
+    "hooks": HookSettings,
+    "tls": TlsSettings,
     "proxy": ProxySettings,
     "http": HttpSettings,
 }

@@ -65,6 +65,7 @@ class Answers:
         *,
         post: Callable[[ev.Event], None],
         clock: Callable[[], float],
+        addresses: Callable[[], tuple[str, ...]],
         turns: Turns,
         finished: asyncio.Future[None],
     ) -> None:
@@ -74,6 +75,7 @@ class Answers:
         self._children = children
         self._post = post
         self._clock = clock
+        self._addresses = addresses
         self._turns = turns
         self._finished = finished
 
@@ -118,7 +120,7 @@ class Answers:
             return None if handle is None else handle.route_names.get(route_id)
 
         return build_status(
-            self._identity,
+            dataclasses.replace(self._identity, addresses=self._addresses()),
             self._state,
             read_field,
             route_name,

@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,12 +26,9 @@ if TYPE_CHECKING:
 
     from tornado_multi.process.linux import ProcessEnd
     from tornado_multi.process.messages import Message
+    from tornado_multi.supervisor.spawning import Spawner
 
-PRIVATE_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-PRIVATE_ENVIRONMENT_PREFIXES = ("WATCHDOG_",)
-"""What a service manager says to the supervisor alone."""
 MOST_STACKS_BYTES = 1024 * 1024
-QUIET_DURING_SPAWN = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
 
 
 @dataclass(slots=True)
@@ -41,12 +36,12 @@ class ZygoteHandle:
     """One zygote process."""
 
     generation: int
-    process: subprocess.Popen[bytes]
+    pid: int
     pidfd: int
     channel: Channel | None
-    waiting: deque[tuple[msg.Fork, Channel]] = field(default_factory=deque)
-    """Fork commands to send, each with the worker's end: one is under way at a time."""
-    forking_row: int | None = None
+    waiting: deque[tuple[msg.Fork | msg.CallHook, Channel]] = field(default_factory=deque)
+    """Commands to fork, each with the new process's end: one is under way at a time."""
+    is_forking: bool = False
 
 
 @dataclass(slots=True)
@@ -64,33 +59,51 @@ class WorkerHandle:
     """The last answer to ListTasks: its number and text."""
 
 
+@dataclass(slots=True)
+class HookHandle:
+    """One process that calls a hook: known by its channel first, as a worker is."""
+
+    number: int
+    channel: Channel | None
+    pid: int | None = None
+    pidfd: int | None = None
+
+
 class Children:
     """Spawns, signals, hears and collects children; tells what happened by callbacks."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        spawner: Spawner,
         *,
-        on_zygote_message: Callable[[int, Message], None],
+        on_zygote_message: Callable[[int, Message, tuple[int, ...]], None],
         on_worker_message: Callable[[int, Message], None],
         on_zygote_end: Callable[[int, ProcessEnd], None],
         on_worker_end: Callable[[int, ProcessEnd, dict[int, str]], None],
         on_fork_sent: Callable[[int], None],
         on_fork_dropped: Callable[[int], None],
+        on_hook_message: Callable[[int, Message], None],
+        on_hook_end: Callable[[int, ProcessEnd], None],
         on_peer_fault: Callable[[str, str], None],
     ) -> None:
         self._loop = loop
+        self._spawner = spawner
         self._on_zygote_message = on_zygote_message
         self._on_worker_message = on_worker_message
         self._on_zygote_end = on_zygote_end
         self._on_worker_end = on_worker_end
         self._on_fork_sent = on_fork_sent
         self._on_fork_dropped = on_fork_dropped
+        self._on_hook_message = on_hook_message
+        self._on_hook_end = on_hook_end
         self._on_peer_fault = on_peer_fault
         self.zygotes: dict[int, ZygoteHandle] = {}
         """generation -> handle"""
         self.workers: dict[int, WorkerHandle] = {}
         """row -> handle"""
+        self.hooks: dict[int, HookHandle] = {}
+        """number of the call -> handle"""
         self._known_pids: dict[int, Callable[[], None]] = {}
         """pid -> what collects its end"""
         self.strangers_reaped = 0
@@ -99,37 +112,32 @@ class Children:
     # --- zygotes ----------------------------------------------------------------------------------
 
     def start_zygote(self, boot: msg.Boot) -> int:
-        """Start a fresh interpreter and send it *boot*. Returns the pid.
+        """Start a zygote and send it *boot*. Returns the pid.
 
         Raises: OSError: the system refused. ValueError: the boot message is too large.
         """
-        ours, theirs = Channel.pair()
-        fds = [theirs.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)]
-        try:
-            ours.send(boot)
-            process = _spawn_quietly(theirs.fileno(), fds)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        pid, ours = self._spawner.spawn(boot)
         ours.set_blocking(False)
-        pidfd = os.pidfd_open(process.pid)
-        handle = ZygoteHandle(boot.generation, process, pidfd, ours)
+        pidfd = os.pidfd_open(pid)
+        handle = ZygoteHandle(boot.generation, pid, pidfd, ours)
         self.zygotes[boot.generation] = handle
-        self._known_pids[process.pid] = lambda: self._collect_zygote(handle)
+        self._known_pids[pid] = lambda: self._collect_zygote(handle)
         self._loop.add_reader(pidfd, self._collect_zygote, handle)
         self._loop.add_reader(ours.fileno(), self._hear_zygote, handle)
-        return process.pid
+        return pid
 
     def release_zygote(self, generation: int) -> None:
         """Let it leave: it reads end of file, while its last words still reach us."""
         handle = self.zygotes.get(generation)
         if handle is None or handle.channel is None:
             return
-        handle.channel.finish_sending()
         while handle.waiting:
-            handle.waiting.popleft()[1].close()
+            command, theirs = handle.waiting.popleft()
+            if isinstance(command, msg.CallHook):
+                with contextlib.suppress(ChannelClosed, BlockingIOError):
+                    handle.channel.send(command, (theirs.fileno(),))
+            theirs.close()
+        handle.channel.finish_sending()
 
     def kill_zygote(self, generation: int) -> None:
         if handle := self.zygotes.get(generation):
@@ -141,9 +149,11 @@ class Children:
                 match received.message:
                     case msg.Forked(row, pid):
                         self._adopt_worker(handle, row, pid)
-                    case msg.ForkFailed():
-                        handle.forking_row = None
-                self._on_zygote_message(handle.generation, received.message)
+                    case msg.HookForked(number, pid):
+                        self._adopt_hook(handle, number, pid)
+                    case msg.ForkFailed() | msg.HookRefused():
+                        handle.is_forking = False
+                self._on_zygote_message(handle.generation, received.message, received.fds)
                 self._send_next_fork(handle)
         except ChannelClosed:
             self._drop_zygote_channel(handle)
@@ -171,8 +181,7 @@ class Children:
         self._drop_zygote_channel(handle)
         self._loop.remove_reader(handle.pidfd)
         os.close(handle.pidfd)
-        handle.process.returncode = end.exit_code if end.exit_code is not None else -1
-        del self._known_pids[handle.process.pid]
+        del self._known_pids[handle.pid]
         del self.zygotes[handle.generation]
         self._on_zygote_end(handle.generation, end)
         self.reap_strangers()
@@ -194,21 +203,22 @@ class Children:
         self._send_next_fork(handle)
 
     def _send_next_fork(self, handle: ZygoteHandle) -> None:
-        if handle.forking_row is not None or not handle.waiting or handle.channel is None:
+        if handle.is_forking or not handle.waiting or handle.channel is None:
             return
         command, theirs = handle.waiting.popleft()
-        handle.forking_row = command.row
+        handle.is_forking = True
         try:
             handle.channel.send(command, (theirs.fileno(),))
-            self._on_fork_sent(command.row)
+            if isinstance(command, msg.Fork):
+                self._on_fork_sent(command.row)
         except (ChannelClosed, BlockingIOError):
-            # It is dying or stuck: its end, or the worker's deadline, brings things forward.
-            handle.forking_row = None
+            # It is dying or stuck: its end, or the new process's deadline, brings things forward.
+            handle.is_forking = False
         finally:
             theirs.close()
 
     def _adopt_worker(self, handle: ZygoteHandle, row: int, pid: int) -> None:
-        handle.forking_row = None
+        handle.is_forking = False
         worker = self.workers.get(row)
         if worker is None or worker.pid is not None:
             return
@@ -225,15 +235,19 @@ class Children:
         self._loop.add_reader(worker.pidfd, self._collect_worker, worker)
         self._loop.call_soon(self.reap_strangers)
 
-    def drain_worker(self, row: int, command: msg.Drain) -> None:
-        """Tell a worker to leave; one that can't be told so is told by TERM, which means the same."""
+    def drain_worker(self, row: int, command: msg.Drain, *, is_deaf: bool = False) -> None:
+        """Tell a worker to leave; one that can't be told so is told by TERM, which means the same.
+
+        Args: is_deaf: it has no loop yet that would hear the message (a script that starts).
+        """
         worker = self.workers.get(row)
         if worker is None or self._drop_waiting_fork(row):
             return
         try:
             if worker.channel is not None:
                 worker.channel.send(command)
-                return
+                if not is_deaf:
+                    return
         except (ChannelClosed, BlockingIOError):
             pass
         if worker.pidfd is not None:
@@ -243,7 +257,7 @@ class Children:
         """Take back a Fork command that was not sent yet. Returns whether there was one."""
         for handle in self.zygotes.values():
             for entry in handle.waiting:
-                if entry[0].row == row:
+                if isinstance(entry[0], msg.Fork) and entry[0].row == row:
                     handle.waiting.remove(entry)
                     entry[1].close()
                     self._on_fork_dropped(row)
@@ -325,6 +339,78 @@ class Children:
             del self.workers[worker.row]
             self._on_worker_end(worker.row, end, worker.route_names)
 
+    # --- hooks ------------------------------------------------------------------------------------
+
+    def call_hook(self, generation: int, command: msg.CallHook) -> bool:
+        """Ask the zygote for a process that calls a hook. Returns whether it can be asked.
+
+        Raises: OSError: no descriptors are left for its channel.
+        """
+        zygote = self.zygotes.get(generation)
+        if zygote is None or zygote.channel is None:
+            return False
+        ours, theirs = Channel.pair()
+        ours.set_blocking(False)
+        hook = HookHandle(command.number, ours)
+        self.hooks[command.number] = hook
+        self._loop.add_reader(ours.fileno(), self._hear_hook, hook)
+        zygote.waiting.append((command, theirs))
+        self._send_next_fork(zygote)
+        return True
+
+    def kill_hook(self, number: int) -> None:
+        hook = self.hooks.get(number)
+        if hook is not None and hook.pidfd is not None:
+            signal.pidfd_send_signal(hook.pidfd, signal.SIGKILL)
+
+    def forget_hook(self, number: int) -> None:
+        """Close the channel of a process that was never announced: it leaves by itself."""
+        if hook := self.hooks.pop(number, None):
+            self._drop_hook_channel(hook)
+
+    def _adopt_hook(self, zygote: ZygoteHandle, number: int, pid: int) -> None:
+        zygote.is_forking = False
+        hook = self.hooks.get(number)
+        if hook is None:
+            return  # given up meanwhile: it ends as a stranger
+        try:
+            hook.pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            self._on_peer_fault(f"hook pid={pid}", f"can't be watched: {error}")
+            return  # as above
+        hook.pid = pid
+        self._known_pids[pid] = lambda: self._collect_hook(hook)
+        self._loop.add_reader(hook.pidfd, self._collect_hook, hook)
+        self._loop.call_soon(self.reap_strangers)
+
+    def _hear_hook(self, hook: HookHandle) -> None:
+        try:
+            while hook.channel is not None and (received := hook.channel.receive()):
+                self._on_hook_message(hook.number, received.message)
+        except (ChannelClosed, RemoteProtocolError):
+            self._drop_hook_channel(hook)
+
+    def _drop_hook_channel(self, hook: HookHandle) -> None:
+        if hook.channel is not None:
+            self._loop.remove_reader(hook.channel.fileno())
+            hook.channel.close()
+            hook.channel = None
+
+    def _collect_hook(self, hook: HookHandle) -> None:
+        if hook.pidfd is None or hook.pid is None:
+            return
+        end = reap_pidfd(hook.pidfd)
+        if end is None:
+            return
+        self._hear_hook(hook)  # its last words come before its end
+        self._drop_hook_channel(hook)
+        self._loop.remove_reader(hook.pidfd)
+        os.close(hook.pidfd)
+        del self._known_pids[hook.pid]
+        hook.pidfd = None
+        self.hooks.pop(hook.number, None)
+        self._on_hook_end(hook.number, end)
+
     # --- strangers --------------------------------------------------------------------------------
 
     def reap_strangers(self) -> None:
@@ -335,31 +421,7 @@ class Children:
                 collect()
                 if pid in self._known_pids:
                     return  # not collected: leave it to its pidfd rather than spin
-            elif any(handle.forking_row is not None for handle in self.zygotes.values()):
+            elif any(handle.is_forking for handle in self.zygotes.values()):
                 return  # it may be the worker that is about to be announced
             elif reap_pid(pid) is not None:
                 self.strangers_reaped += 1
-
-
-def _spawn_quietly(channel_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
-    """Start the zygote's interpreter with the stop signals masked: it begins by ignoring them."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in PRIVATE_ENVIRONMENT and not key.startswith(PRIVATE_ENVIRONMENT_PREFIXES)
-    }
-    # The flags (-X dev, -W error ...) that this interpreter was started with hold for the app too.
-    # A private helper of the standard library that multiprocessing relies on as well.
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, QUIET_DURING_SPAWN)
-    try:
-        # sys.executable is the path as typed, not resolved: a virtual environment that a release
-        # link leads to is found anew by each generation.
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, *flags, "-m", "tornado_multi.zygote_process", str(channel_fd)],
-            pass_fds=fds,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)

@@ -36,6 +36,9 @@ class ZygoteRefused:
 class ZygoteLoaded:
     generation: int
     import_s: float
+    hooks: tuple[str, ...] = ()
+    workers: int | None = None
+    """Script mode: the number that the script gave ``fork_processes``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class ZygoteLoadFailed:
 class ZygoteEnded:
     generation: int
     end: ProcessEnd
+    output: str = ""
+    """Script mode: what it has written to its standard error before it was ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,40 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class HookForked:
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookRefused:
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed:
+    """A hook raised or hung; the process that called it goes on."""
+
+    who: str
+    generation: int | None
+    """Whose zygote or worker called it; None: a process of its own did."""
+    hook: str
+    reason: str
+    detail: str = ""
+    number: int | None = None
+    """Of the call, if a process of its own made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnded:
+    """The process that called a hook has ended."""
+
+    number: int
+    end: ProcessEnd
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """Some deadline of the state may have passed."""
 
@@ -191,6 +230,10 @@ Event = (
     | SettingsRefused
     | ScaleAsked
     | RestartAsked
+    | HookForked
+    | HookRefused
+    | HookFailed
+    | HookEnded
     | DeadlinePassed
 )
 
@@ -265,6 +308,35 @@ class ForgetWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class CallHook:
+    """Have the zygote of *generation* fork a process that calls a hook."""
+
+    generation: int
+    number: int
+    hook: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KillHook:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetHook:
+    """Close the channel of a hook's process that was never announced; if it lives, it leaves."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleListeners:
+    """A reload is over: close the listeners that *generation* has not bound (script mode)."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """One log line: who speaks, one sentence, and the same values for machines."""
 
@@ -296,6 +368,10 @@ Effect = (
     | DrainWorker
     | KillWorker
     | ForgetWorker
+    | CallHook
+    | KillHook
+    | ForgetHook
+    | SettleListeners
     | Say
     | AnnounceReady
     | Finish

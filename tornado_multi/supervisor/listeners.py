@@ -18,7 +18,14 @@ from dataclasses import dataclass
 
 from tornado_multi.process.linux import refuse_new_connections
 from tornado_multi.process.messages import Listener
-from tornado_multi.settings.bind import Bind, FdBind, TcpBind, UnixBind, parse_bind
+from tornado_multi.settings.bind import (
+    Bind,
+    FdBind,
+    NamedFdBind,
+    TcpBind,
+    UnixBind,
+    parse_bind,
+)
 
 FIRST_INHERITED_FD = 3  # 0..2 are the standard streams
 
@@ -35,13 +42,15 @@ class BoundListener:
     address: str
     is_inherited: bool = False
     """Somebody else holds it too and listens on after us: its queue waits for the next service."""
+    key: str = ""
+    """Script mode: the ``bind_sockets`` call that it came from."""
     unlink_path: str | None = None
     inode: tuple[int, int] | None = None
     """(device, inode) of the path as bound: a path that somebody replaced is left alone."""
 
     def shared(self) -> Listener:
         """Return the listener as the other processes know it."""
-        return Listener(self.sock.fileno(), self.address, self.is_inherited)
+        return Listener(self.sock.fileno(), self.address, self.is_inherited, self.key)
 
     def refuse(self) -> None:
         """Let no further connection begin, but keep those that are queued for the workers."""
@@ -68,9 +77,12 @@ class BoundListener:
                 os.unlink(path)
 
 
-def open_listeners(binds: tuple[str, ...], backlog: int) -> list[BoundListener]:
+def open_listeners(
+    binds: tuple[str, ...], backlog: int, scheme: str = "http"
+) -> list[BoundListener]:
     """Bind and listen on every address, or on none.
 
+    Args: scheme: http or https, for the addresses as people are shown them.
     Raises: ListenError: one of them failed; the others are closed again.
     """
     fixed = [text for text in binds if getattr(parse_bind(text), "port", None) != 0]
@@ -81,7 +93,7 @@ def open_listeners(binds: tuple[str, ...], backlog: int) -> list[BoundListener]:
     opened: list[BoundListener] = []
     try:
         for text in binds:
-            opened.append(_open(text, parse_bind(text), backlog))  # noqa: PERF401 - closed one by one if a later one fails
+            opened.append(_open(text, parse_bind(text), backlog, scheme))  # noqa: PERF401 - closed one by one if a later one fails
     except BaseException:
         for listener in opened:
             listener.close()
@@ -89,15 +101,18 @@ def open_listeners(binds: tuple[str, ...], backlog: int) -> list[BoundListener]:
     return opened
 
 
-def _open(text: str, bind: Bind, backlog: int) -> BoundListener:
+def _open(text: str, bind: Bind, backlog: int, scheme: str) -> BoundListener:
     try:
         match bind:
             case TcpBind():
-                return _open_tcp(bind, backlog)
+                return _open_tcp(bind, backlog, scheme)
             case UnixBind():
                 return _open_unix(bind, backlog)
             case FdBind():
-                return _open_inherited(bind, backlog)
+                return _open_inherited(bind, backlog, scheme)
+            case NamedFdBind():
+                message = f"Can't listen on {text}: no socket of this name was passed."
+                raise ListenError(message)
     except OSError as error:
         hints = {
             errno.EADDRINUSE: "Another process listens there; stop it or choose another address.",
@@ -111,7 +126,7 @@ def _open(text: str, bind: Bind, backlog: int) -> BoundListener:
         raise ListenError(message) from error
 
 
-def _open_tcp(bind: TcpBind, backlog: int) -> BoundListener:
+def _open_tcp(bind: TcpBind, backlog: int, scheme: str) -> BoundListener:
     try:
         found = socket.getaddrinfo(
             bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -133,7 +148,7 @@ def _open_tcp(bind: TcpBind, backlog: int) -> BoundListener:
     except BaseException:
         sock.close()
         raise
-    return BoundListener(sock, describe(sock))
+    return BoundListener(sock, describe(sock, scheme))
 
 
 def _open_unix(bind: UnixBind, backlog: int) -> BoundListener:
@@ -192,7 +207,7 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _open_inherited(bind: FdBind, backlog: int) -> BoundListener:
+def _open_inherited(bind: FdBind, backlog: int, scheme: str) -> BoundListener:
     if bind.fd < FIRST_INHERITED_FD:
         message = f"Can't listen on fd://{bind.fd}: 0, 1 and 2 are the standard streams."
         raise ListenError(message)
@@ -220,16 +235,16 @@ def _open_inherited(bind: FdBind, backlog: int) -> BoundListener:
     except BaseException:
         sock.close()
         raise
-    return BoundListener(sock, describe(sock), is_inherited=True)
+    return BoundListener(sock, describe(sock, scheme), is_inherited=True)
 
 
-def describe(sock: socket.socket) -> str:
+def describe(sock: socket.socket, scheme: str = "http") -> str:
     """Say a listening socket's address as people type it into a client."""
     name = sock.getsockname()
     if sock.family == socket.AF_INET:
-        return f"http://{name[0]}:{name[1]}"
+        return f"{scheme}://{name[0]}:{name[1]}"
     if sock.family == socket.AF_INET6:
-        return f"http://[{name[0]}]:{name[1]}"
+        return f"{scheme}://[{name[0]}]:{name[1]}"
     path = os.fsdecode(name)
     return f"unix:@{path[1:]}" if path.startswith("\0") else f"unix:{path}"
 

@@ -59,6 +59,10 @@ class PidFile:
             # Its last owner removed the path between our open and our lock: try again.
             os.close(fd)
 
+    def forget(self) -> None:
+        """Close a copy that was inherited by a fork; the file and the lock stay the parent's."""
+        os.close(self._fd)
+
     def close(self) -> None:
         """Remove the file, if the path is still ours, and let the lock go."""
         with contextlib.suppress(OSError):

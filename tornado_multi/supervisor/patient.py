@@ -7,6 +7,7 @@ writes, from a queue of bounded length; what doesn't fit is dropped and counted.
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import deque
 from typing import TextIO
@@ -38,7 +39,7 @@ class PatientStream:
             self._waiting.append(text)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="log writer", daemon=True)
-                self._thread.start()
+                _start_without_signals(self._thread)
             self._wake.notify()
         return len(text)
 
@@ -66,3 +67,12 @@ class PatientStream:
                 self._stream.flush()
             except (OSError, ValueError):
                 continue  # there is no better place to complain than the one that just failed
+
+
+def _start_without_signals(thread: threading.Thread) -> None:
+    """Start a thread that no signal of the process goes to: they are the main thread's affair."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)

@@ -19,7 +19,7 @@ from tornado_multi.supervisor.state import (
     Zygote,
     ZygoteState,
 )
-from tornado_multi.supervisor.stopping import tell_to_leave
+from tornado_multi.supervisor.stopping import begin_stop, release_last_zygote, tell_to_leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +33,20 @@ def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
         ):
             state.listeners_closed = True
             yield ev.CloseListeners()
-        if not state.workers and not state.zygotes:
+        yield from release_last_zygote(state, now_s)
+        if not state.workers and not state.zygotes and not state.hook_calls:
             state.phase = Phase.FINISHED
             if state.exit_code == 0 and state.stop_forced:
                 state.exit_code = died_of_signal(state.stop_signal or signal.SIGTERM)
             yield ev.Finish()
         return
     if state.phase is Phase.FINISHED:
+        return
+    if state.limits.is_script and _is_all_finished(state):
+        state.stop_hurried = True
+        yield ev.Say("info", "supervisor", "Every worker has finished.")
+        yield from begin_stop(state, now_s)
+        yield from reconcile(state, now_s)  # there may be no process left that says a word
         return
     yield from advance(state, now_s)
     yield from _replace_unwanted(state, now_s)
@@ -50,6 +57,12 @@ def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
         yield start_zygote(state, now_s)
     yield from _send_canary(state, now_s)
     yield from advance(state, now_s)
+
+
+def _is_all_finished(state: State) -> bool:
+    """Tell whether every worker of a script has returned, and nothing is under way."""
+    finished = all(place.is_finished for place in state.places.values())
+    return finished and not state.workers and state.reload is None
 
 
 def filling_zygote(state: State) -> Zygote | None:
@@ -128,7 +141,7 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
             continue
         place.retry_at_s = None
         workers = by_place.get(place.fork_id, [])
-        if any(state.is_wanted(worker) for worker in workers):
+        if place.is_finished or any(state.is_wanted(worker) for worker in workers):
             continue
         if any(worker.state is WorkerState.READY for worker in workers):
             if surge_left <= 0:

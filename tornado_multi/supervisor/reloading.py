@@ -10,9 +10,11 @@ and when the reload is committed, failed or over.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.hook_calls import call_hook
 from tornado_multi.supervisor.state import (
     Failure,
     Phase,
@@ -94,12 +96,18 @@ def scale(state: State, desired_workers: int) -> None:
         state.past_requests += state.places.pop(fork_id).past_requests
 
 
-def imported(state: State, zygote: Zygote) -> None:
-    """Note that the new generation's zygote is ready: the canary comes next (see ``reconcile``)."""
+def imported(state: State, zygote: Zygote, workers: int | None) -> None:
+    """Note that the new generation's zygote is ready: the canary comes next (see ``reconcile``).
+
+    Args: workers: script mode: the number that the script gave ``fork_processes``.
+    """
     reload = state.reload
     if reload is None or reload.generation != zygote.generation:
         return
     if reload.step is ReloadStep.IMPORTING:
+        reload.asked_workers = workers
+        if workers is not None and workers != state.asked_workers:
+            reload.desired_workers = workers
         reload.import_s = zygote.import_s
         reload.step = ReloadStep.CANARY
 
@@ -121,6 +129,7 @@ def became_ready(state: State, worker: Worker, now_s: float) -> None:
         for place in state.places.values():  # what made the old code fail may be mended
             place.failures = 0
             place.retry_at_s = None
+            place.is_finished = False
 
 
 def concerns(state: State, generation: int) -> bool:
@@ -186,6 +195,7 @@ def advance(state: State, now_s: float) -> Iterator[ev.Effect]:
         return
     if reload.step is ReloadStep.ROLLING and _all_places_are_ready(state):
         reload.step = ReloadStep.DRAINING
+        state.asked_workers = reload.asked_workers
         yield from _release_old_zygotes(state, now_s)
     over = not any(_is_unfinished(state, worker) for worker in state.workers.values())
     if reload.step is ReloadStep.ROLLING_BACK and not over and _old_code_fails(state):
@@ -239,6 +249,8 @@ def _end(state: State, reload: Reload, now_s: float) -> Iterator[ev.Effect]:
     )
     state.reload = None
     report = state.last_reload
+    yield ev.SettleListeners(report.generation)
+    yield from call_hook(state, "on_reload", dataclasses.asdict(report), now_s)
     if failure is None:
         text = (
             f"Reloaded: generation {report.generation} serves, workers drained: {report.drained}, "

@@ -52,6 +52,11 @@ class Reporter:
             return
         _write(self._stream, f"{reason}\n{detail}".rstrip() + "\n")
 
+    def pass_on(self, text: str) -> None:
+        """Write what another program has written to its standard error, as it is."""
+        if text:
+            _write(self._stream, text)
+
     def _write_json(self, level: str, who: str, text: str, extra: dict[str, Any]) -> None:
         record = {"time": _now().isoformat(), "level": level, "who": who, "text": text} | extra
         _write(self._stream, json.dumps(record, ensure_ascii=False) + "\n")

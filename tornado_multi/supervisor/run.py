@@ -13,6 +13,7 @@ import signal
 import time
 import traceback
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
@@ -20,6 +21,7 @@ from setproctitle import setproctitle
 from tornado_multi.control.server import ControlServer
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
+from tornado_multi.process.cgroups import usable_cpus
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper
 from tornado_multi.settings.compare import take_over
@@ -28,8 +30,11 @@ from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.answers import Answers, Turns
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
-from tornado_multi.supervisor.state import Limits
+from tornado_multi.supervisor.service_manager import moment_of
+from tornado_multi.supervisor.spawning import ServeSpawner
+from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
+from tornado_multi.supervisor.wording import worker_name
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
@@ -37,8 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado_multi.process.linux import ProcessEnd
-    from tornado_multi.supervisor.listeners import BoundListener
+    from tornado_multi.supervisor.listener_set import ListenerSet
     from tornado_multi.supervisor.report import Reporter
+    from tornado_multi.supervisor.service_manager import ServiceManager
+    from tornado_multi.supervisor.spawning import Spawner
     from tornado_multi.supervisor.status import Identity
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
@@ -50,6 +57,22 @@ RESERVED_SIGNALS = (
     signal.SIGUSR2,
 )
 """Signals with a meaning to come: until then they must not end the service by their default."""
+HANDLED_SIGNALS = {
+    *STOP_SIGNALS,
+    *RESERVED_SIGNALS,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptPlan:
+    """What script mode does in its own way."""
+
+    spawner: Spawner
+    workers: int
+    """What the script gave ``fork_processes``."""
 
 
 class Supervisor:
@@ -63,9 +86,11 @@ class Supervisor:
         *,
         reread: Callable[[], Settings],
         directory: str,
-        listeners: list[BoundListener],
+        listeners: ListenerSet,
         control_socket: socket.socket,
         reporter: Reporter,
+        manager: ServiceManager,
+        script: ScriptPlan | None = None,
     ) -> None:
         self._settings = settings
         self._app_arguments = app_arguments
@@ -74,10 +99,18 @@ class Supervisor:
         self._listeners = listeners
         self._control_socket = control_socket
         self._reporter = reporter
+        self._manager = manager
+        self._spawner: Spawner = ServeSpawner() if script is None else script.spawner
         self._clock = time.monotonic
         self._reread = reread
         self._settings_before_reload = settings
-        self._state = initial_state(worker_count(settings.workers.workers), limits_of(settings))
+        self._is_script = script is not None
+        asked_workers = None if script is None else script.workers
+        self._state = initial_state(
+            asked_workers or worker_count(settings.workers.workers),
+            self._limits(settings),
+            asked_workers=asked_workers,
+        )
         self._inbox: deque[ev.Event] = deque()
         self._in_turn = False
         self._timer: asyncio.TimerHandle | None = None
@@ -90,6 +123,11 @@ class Supervisor:
         self._children: Children
         self._finished: asyncio.Future[None]
 
+    def note(self, sentences: list[str]) -> None:
+        """Say what the user should know about the start."""
+        for sentence in sentences:
+            self._reporter.say(ev.Say("warning", "supervisor", sentence))
+
     async def run(self) -> int:
         """Serve until told to stop, and return the exit code."""
         self._loop = asyncio.get_running_loop()
@@ -98,12 +136,15 @@ class Supervisor:
         setproctitle(f"tornado_multi: supervisor {self._identity.name}")
         self._children = Children(
             self._loop,
+            self._spawner,
             on_zygote_message=self._zygote_said,
             on_worker_message=self._worker_said,
-            on_zygote_end=lambda generation, end: self._post(ev.ZygoteEnded(generation, end)),
+            on_zygote_end=self._zygote_ended,
             on_worker_end=self._worker_ended,
             on_fork_sent=lambda row: self._post(ev.ForkSent(row)),
             on_fork_dropped=lambda row: self._post(ev.ForkRefused(row, "no longer wanted")),
+            on_hook_message=self._hook_said,
+            on_hook_end=lambda number, end: self._post(ev.HookEnded(number, end)),
             on_peer_fault=self._peer_fault,
         )
         self._watch_signals()
@@ -111,14 +152,26 @@ class Supervisor:
         await control.start()
         self._announce_start()
         self._post(ev.Started())
+        self._manager.keep_telling(self._loop, self._youngest_beat_age_s)
         watcher = self._start_watching()
         await self._finished
+        # Nothing that comes from now on may cut the cleaning up short or change the exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
         if watcher is not None:
             watcher.cancel()
-        for listener in self._listeners:
-            listener.close()
+        self._listeners.close()
+        self._manager.close()
         await control.close()
         return self._state.exit_code
+
+    def _youngest_beat_age_s(self) -> float | None:
+        """Return how long ago a ready worker has beaten last; None: there is no ready worker."""
+        beats_ns = [
+            self._board.row(worker.row).load(sb.BEAT_NS)
+            for worker in self._state.workers.values()
+            if worker.state is WorkerState.READY
+        ]
+        return None if not beats_ns else self._clock() - max(beats_ns) / 1_000_000_000
 
     def _answers(self) -> Answers:
         return Answers(
@@ -128,6 +181,7 @@ class Supervisor:
             self._children,
             post=self._post,
             clock=self._clock,
+            addresses=self._listeners.addresses,
             turns=self._turns,
             finished=self._finished,
         )
@@ -157,6 +211,7 @@ class Supervisor:
                     self._perform_safely(effect)
         finally:
             self._in_turn = False
+        self._manager.tell(moment_of(self._state, self._identity.app))
         self._arm_timer()
         self._turns.ended()
 
@@ -205,17 +260,27 @@ class Supervisor:
             case ev.RestoreSettings():
                 self._settings = self._settings_before_reload
             case ev.DrainWorker(row, timeout_s, empty_queue):
-                self._children.drain_worker(row, msg.Drain(timeout_s, empty_queue))
+                worker = self._state.workers.get(row)
+                is_starting = worker is not None and worker.state is WorkerState.STARTING
+                is_deaf = self._is_script and is_starting
+                command = msg.Drain(timeout_s, empty_queue)
+                self._children.drain_worker(row, command, is_deaf=is_deaf)
             case ev.RefuseConnections():
-                for listener in self._listeners:
-                    listener.refuse()
+                self._listeners.refuse()
             case ev.CloseListeners():
-                for listener in self._listeners:
-                    listener.shut()
+                self._listeners.shut()
             case ev.KillWorker(row):
                 self._children.kill_worker(row)
             case ev.ForgetWorker(row):
                 self._children.forget_worker(row)
+            case ev.CallHook(generation, number, hook, report):
+                self._call_hook(generation, msg.CallHook(number, hook, report))
+            case ev.KillHook(number):
+                self._children.kill_hook(number)
+            case ev.ForgetHook(number):
+                self._children.forget_hook(number)
+            case ev.SettleListeners(generation):
+                self._listeners.settle(generation)
             case ev.Say():
                 self._reporter.say(effect)
             case ev.AnnounceReady():
@@ -228,7 +293,7 @@ class Supervisor:
             generation=generation,
             supervisor_pid=os.getpid(),
             scoreboard_fd=self._board_fd,
-            listeners=tuple(listener.shared() for listener in self._listeners),
+            listeners=self._listeners.shared(),
             directory=self._directory,
             settings=to_plain(self._settings),
             app_arguments=self._app_arguments,
@@ -241,6 +306,15 @@ class Supervisor:
         else:
             self._post(ev.ZygoteSpawned(generation, pid))
 
+    def _call_hook(self, generation: int, command: msg.CallHook) -> None:
+        try:
+            asked = self._children.call_hook(generation, command)
+        except OSError as error:
+            self._post(ev.HookRefused(command.number, error.strerror or str(error)))
+        else:
+            if not asked:
+                self._post(ev.HookRefused(command.number, "its zygote is gone"))
+
     def _read_settings(self) -> None:
         """Read the settings anew; what the next generation gets is kept for its boot."""
         self._settings_before_reload = self._settings
@@ -252,8 +326,9 @@ class Supervisor:
         asked_before = self._settings.workers.workers
         self._settings, notes = take_over(self._settings, read)
         asked = self._settings.workers.workers
-        desired = None if asked == asked_before else worker_count(asked)
-        self._post(ev.SettingsRead(limits_of(self._settings), desired, tuple(notes)))
+        changed = asked != asked_before and not self._is_script  # a script says it by itself
+        desired = worker_count(asked) if changed else None
+        self._post(ev.SettingsRead(self._limits(self._settings), desired, tuple(notes)))
 
     def _finish(self) -> None:
         if self._state.failure is not None:
@@ -262,6 +337,16 @@ class Supervisor:
             self._reporter.say(ev.Say("info", "supervisor", "Stopped."))
         if not self._finished.done():
             self._finished.set_result(None)
+
+    def _limits(self, settings: Settings) -> Limits:
+        """Return what decisions need of the settings."""
+        return Limits(
+            boot_timeout_s=settings.workers.boot_timeout_s,
+            drain_timeout_s=settings.workers.drain_timeout_s,
+            max_surge=settings.workers.max_surge,
+            hook_timeout_s=settings.hooks.hook_timeout_s,
+            is_script=self._is_script,
+        )
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -283,20 +368,35 @@ class Supervisor:
         if 1 <= wanted <= MAX_WORKERS:
             self._post(ev.ScaleAsked(wanted))
 
-    def _zygote_said(self, generation: int, message: msg.Message) -> None:
+    def _zygote_said(self, generation: int, message: msg.Message, fds: tuple[int, ...]) -> None:
         match message:
-            case msg.Loaded(import_s):
-                self._post(ev.ZygoteLoaded(generation, import_s))
+            case msg.Bound(key):
+                for fd in fds:
+                    self._listeners.add(fd, key)
+            case msg.Loaded(import_s, hooks, workers, keys):
+                self._listeners.claim(generation, keys)
+                self._reporter.pass_on(self._spawner.take_output(generation))
+                self._post(ev.ZygoteLoaded(generation, import_s, hooks, workers))
             case msg.LoadFailed(reason, detail, usage):
                 self._post(ev.ZygoteLoadFailed(generation, reason, detail, usage))
             case msg.Forked(row, pid):
                 self._post(ev.WorkerForked(row, pid))
             case msg.ForkFailed(row, reason):
                 self._post(ev.ForkRefused(row, reason))
+            case msg.HookForked(number, pid):
+                self._post(ev.HookForked(number, pid))
+            case msg.HookRefused(number, reason):
+                self._post(ev.HookRefused(number, reason))
+            case msg.HookFailed(hook, reason, detail):
+                who = f"zygote gen={generation}"
+                self._post(ev.HookFailed(who, generation, hook, reason, detail))
             case msg.Notice(key, text):
                 self._notice(key, text)
             case _:
                 self._peer_fault(f"zygote gen={generation}", f"sent {type(message).__name__}")
+
+    def _zygote_ended(self, generation: int, end: ProcessEnd) -> None:
+        self._post(ev.ZygoteEnded(generation, end, self._spawner.take_output(generation)))
 
     def _worker_said(self, row: int, message: msg.Message) -> None:
         match message:
@@ -310,10 +410,21 @@ class Supervisor:
                 self._post(ev.WorkerEnding(row))
             case msg.Drained():
                 self._post(ev.WorkerDrained(row, message))
+            case msg.HookFailed(hook, reason, detail):
+                if worker := self._state.workers.get(row):
+                    who = worker_name(worker)
+                    self._post(ev.HookFailed(who, worker.generation, hook, reason, detail))
             case msg.Notice(key, text):
                 self._notice(key, text)
             case _:
                 self._peer_fault(f"worker row={row}", f"sent {type(message).__name__}")
+
+    def _hook_said(self, number: int, message: msg.Message) -> None:
+        match message:
+            case msg.HookFailed(hook, reason, detail):
+                self._post(ev.HookFailed("supervisor", None, hook, reason, detail, number))
+            case _:
+                self._peer_fault(f"hook {number}", f"sent {type(message).__name__}")
 
     def _worker_ended(self, row: int, end: ProcessEnd, route_names: dict[int, str]) -> None:
         fields = self._board.row(row)
@@ -335,7 +446,7 @@ class Supervisor:
 
     def _announce_start(self) -> None:
         python = platform.python_version()
-        loop = self._settings.workers.loop
+        loop = "script" if self._is_script else self._settings.workers.loop
         identity = self._identity
         line = f"tornado_multi {VERSION}   supervisor {identity.pid}   Python {python}   {loop}"
         extra = {"version": VERSION, "pid": identity.pid, "python": python, "loop": loop}
@@ -350,7 +461,7 @@ class Supervisor:
         fork_ms = (max(ready) - min(begun)) * 1000 if ready else 0.0
         imported = f"   imported in {import_s:.2f} s" if import_s is not None else ""
         lines = [f"  app        {identity.app}{imported}"]
-        for index, address in enumerate(identity.addresses):
+        for index, address in enumerate(self._listeners.addresses()):
             lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
         lines += [
             f"  workers    {len(ready)} ready in {fork_ms:.0f} ms",
@@ -362,7 +473,7 @@ class Supervisor:
         extra = {
             "app": identity.app,
             "import_s": import_s,
-            "listeners": list(identity.addresses),
+            "listeners": list(self._listeners.addresses()),
             "workers": len(ready),
             "workers_ready_s": fork_ms / 1000,
             "control": identity.control_path,
@@ -370,18 +481,9 @@ class Supervisor:
         self._reporter.block(lines, "Ready.", extra)
 
 
-def limits_of(settings: Settings) -> Limits:
-    """Return what decisions need of the settings."""
-    return Limits(
-        boot_timeout_s=settings.workers.boot_timeout_s,
-        drain_timeout_s=settings.workers.drain_timeout_s,
-        max_surge=settings.workers.max_surge,
-    )
-
-
 def worker_count(text: str) -> int:
     """Return the number of workers for ``--workers``: the number itself, or the CPUs we may use."""
-    return len(os.sched_getaffinity(0)) if text == "auto" else int(text)
+    return usable_cpus() if text == "auto" else int(text)
 
 
 def _raise_nofile_limit() -> int | None:

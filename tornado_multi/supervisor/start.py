@@ -10,18 +10,25 @@ import contextlib
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tornado_multi.control.locate import LocateError, socket_path
 from tornado_multi.control.server import open_control_socket
+from tornado_multi.process.account import AccountError, find_account
+from tornado_multi.process.cgroups import memory_limit_bytes
 from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.settings.model import ListenSettings
 from tornado_multi.settings.paths import typed_directory
+from tornado_multi.supervisor.listener_set import ListenerSet
 from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
 from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
 from tornado_multi.supervisor.patient import PatientStream
 from tornado_multi.supervisor.report import Reporter
 from tornado_multi.supervisor.run import Supervisor, serve
+from tornado_multi.supervisor.service_manager import ServiceManager
+from tornado_multi.supervisor.socket_activation import choose_binds, take_passed_sockets
 from tornado_multi.supervisor.status import Identity
 from tornado_multi.supervisor.watching import WatchError, require_watchfiles
 from tornado_multi.version import VERSION
@@ -30,10 +37,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado_multi.settings.model import ControlSettings, Settings
+    from tornado_multi.supervisor.run import ScriptPlan
 
 
 class DirectoryError(Exception):
     """The app's directory can't be entered; a sentence."""
+
+
+REFUSALS = (
+    AlreadyRunningError,
+    WatchError,
+    DirectoryError,
+    AccountError,
+    ListenError,
+    LocateError,
+    OSError,
+)
+"""What ``prepare`` raises; ``refuse`` says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A supervisor that holds all it needs and has started nothing."""
+
+    supervisor: Supervisor
+    leave_behind: list[Callable[[], None]]
+    """Closes what a process forked from this one must not hold; removes nothing."""
 
 
 def start(
@@ -45,51 +74,84 @@ def start(
     """
     with contextlib.ExitStack() as cleanup:
         try:
-            supervisor = _prepare(settings, app_arguments, reread, cleanup)
-        except AlreadyRunningError as error:
-            print(error, file=sys.stderr)
-            return int(ExitCode.ALREADY_RUNNING)
-        except (WatchError, DirectoryError) as error:
-            print(error, file=sys.stderr)
-            return int(ExitCode.USAGE)
-        except (ListenError, LocateError) as error:
-            print(error, file=sys.stderr)
-            return int(ExitCode.REFUSED_BY_SYSTEM)
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            print(f"The system refused: {error.strerror}{where}.", file=sys.stderr)
-            return int(ExitCode.REFUSED_BY_SYSTEM)
-        return serve(supervisor)
+            directory = app_directory(settings)
+            passed = take_passed_sockets(os.environ)
+            binds, notes = choose_binds(settings.listen.bind, ListenSettings().bind, passed)
+            scheme = "http" if settings.tls.tls_certificate is None else "https"
+
+            def listen() -> ListenerSet:
+                return ListenerSet(open_listeners(binds, settings.listen.backlog, scheme))
+
+            prepared = prepare(
+                settings, cleanup, reread, directory, listen, app_arguments=app_arguments
+            )
+        except REFUSALS as error:
+            return refuse(error)
+        prepared.supervisor.note(notes)
+        return serve(prepared.supervisor)
 
 
-def _prepare(
-    settings: Settings,
-    app_arguments: tuple[str, ...] | None,
-    reread: Callable[[], Settings],
-    cleanup: contextlib.ExitStack,
-) -> Supervisor:
-    if settings.environment.reload_on_change:
-        require_watchfiles()
-    name = settings.control.name or settings.app.partition(":")[0]
+def refuse(error: Exception) -> int:
+    """Say why the service can't start. Returns the exit code."""
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"The system refused: {error.strerror}{where}.", file=sys.stderr)
+        return int(ExitCode.REFUSED_BY_SYSTEM)
+    print(error, file=sys.stderr)
+    if isinstance(error, AlreadyRunningError):
+        return int(ExitCode.ALREADY_RUNNING)
+    if isinstance(error, (WatchError, DirectoryError, AccountError)):
+        return int(ExitCode.USAGE)
+    return int(ExitCode.REFUSED_BY_SYSTEM)
+
+
+def app_directory(settings: Settings) -> str:
+    """Return the app's directory as the user sees it.
+
+    Raises: DirectoryError: there is no such directory.
+    """
     try:
-        directory = working_directory(settings.environment.chdir)
+        return working_directory(settings.environment.chdir)
     except OSError as error:
         text = f"chdir={settings.environment.chdir}: {error.strerror}."
         raise DirectoryError(text) from error
+
+
+def prepare(
+    settings: Settings,
+    cleanup: contextlib.ExitStack,
+    reread: Callable[[], Settings],
+    directory: str,
+    listen: Callable[[], ListenerSet],
+    *,
+    app_arguments: tuple[str, ...] | None = None,
+    script: ScriptPlan | None = None,
+) -> Prepared:
+    """Take locks, listeners and control socket; *cleanup* gives them back.
+
+    Args: script: script mode: how to start its zygotes, and how many workers it asks for.
+    Raises: REFUSALS: nothing is held then.
+    """
+    if settings.environment.reload_on_change:
+        require_watchfiles()
+    find_account(settings.environment.user, settings.environment.group)
+    name = settings.control.name or settings.app.partition(":")[0].removesuffix(".py")
     control_path = socket_path(settings.control.control, name)
     lock = PidFile.acquire(
         control_path.with_name(control_path.name + ".lock"), f" --control {control_path}"
     )
     cleanup.callback(lock.close)
+    leave_behind = [lock.forget]
     if settings.environment.pid_file is not None:
         pid_file = PidFile.acquire(Path(settings.environment.pid_file).absolute())
         cleanup.callback(pid_file.close)
-    listeners = open_listeners(settings.listen.bind, settings.listen.backlog)
-    for listener in listeners:
-        cleanup.callback(listener.close)
+        leave_behind.append(pid_file.forget)
+    listeners = listen()
+    cleanup.callback(listeners.close)
     control_socket = open_control_socket(control_path)
     cleanup.callback(_remove_control_socket, control_path, control_path.lstat())
     cleanup.callback(control_socket.close)
+    leave_behind.append(control_socket.close)
     log, block = PatientStream(sys.stderr), PatientStream(sys.stdout)
     cleanup.callback(log.close)
     cleanup.callback(block.close)
@@ -97,14 +159,16 @@ def _prepare(
         pid=os.getpid(),
         name=name,
         version=VERSION,
+        mode="serve" if script is None else "script",
         app=settings.app,
         control_path=str(control_path),
         control_options=_control_options(settings.control),
-        addresses=tuple(listener.address for listener in listeners),
+        addresses=listeners.addresses(),
         backlog=effective_backlog(settings.listen.backlog),
+        memory_limit_bytes=memory_limit_bytes(),
         started_s=time.monotonic(),
     )
-    return Supervisor(
+    supervisor = Supervisor(
         settings,
         app_arguments,
         identity,
@@ -113,7 +177,10 @@ def _prepare(
         listeners=listeners,
         control_socket=control_socket,
         reporter=Reporter(settings.environment.log_format, log, block),
+        manager=ServiceManager.from_environment(os.environ),
+        script=script,
     )
+    return Prepared(supervisor, leave_behind)
 
 
 def _control_options(control: ControlSettings) -> str:

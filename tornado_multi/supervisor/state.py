@@ -58,6 +58,8 @@ class Zygote:
     """It was told to leave: its end is no loss."""
     failure: str | None = None
     """Why it could not load the app, if it said so before it ended."""
+    hooks: list[str] = field(default_factory=list)
+    """The hooks that the app has."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,23 @@ class Place:
     last_end: str | None = None
     past_requests: int = 0
     """Counted by workers that have ended."""
+    is_finished: bool = False
+    """Script mode: its worker's main program returned; no other one follows."""
+
+
+@dataclass(slots=True)
+class HookCall:
+    """One call of a hook in a process of its own, from the command to the collection of its end."""
+
+    number: int
+    hook: str
+    generation: int
+    deadline_s: float | None
+    pid: int | None = None
+    """None until the zygote has announced it."""
+    kill_reason: str | None = None
+    has_failed: bool = False
+    """It said itself how it failed."""
 
 
 @dataclass(slots=True)
@@ -139,7 +158,10 @@ class Reload:
     """Generations above this one belong to the reload."""
     generation: int | None = None
     desired_workers: int | None = None
-    """A number of workers that is new in the settings: counts from the canary on."""
+    """A number of workers that is new in the settings (script mode: in the script): counts from the
+    canary on."""
+    asked_workers: int | None = None
+    """Script mode: what the new script gives ``fork_processes``."""
     old_desired_workers: int | None = None
     old_limits: Limits | None = None
     """What a failure brings back."""
@@ -179,6 +201,9 @@ class Limits:
     max_surge: str = "25%"
     kill_grace_s: float = 4.0
     """What a worker gets beyond its own drain deadline before it is killed."""
+    hook_timeout_s: float = 10.0
+    is_script: bool = False
+    """The app is a script with its own main program, that forks by ``fork_processes``."""
 
     def surge(self, desired_workers: int) -> int:
         """Return how many replacements may be starting at once: at least 1."""
@@ -211,6 +236,11 @@ class State:
     """row -> worker, one entry per live process or outstanding fork."""
     places: dict[int, Place] = field(default_factory=dict)
     """fork_id -> place, one entry per desired worker."""
+    asked_workers: int | None = None
+    """Script mode: what the script that serves gave ``fork_processes``; scale changes it not."""
+    hook_calls: dict[int, HookCall] = field(default_factory=dict)
+    """number -> call, one entry per live process or outstanding command."""
+    hook_count: int = 0
     past_requests: int = 0
     """Counted by workers of places that a scale-down took away."""
     zygote_failures: int = 0
@@ -293,5 +323,6 @@ def from_plain(data: dict[str, Any]) -> State:
         int(key): Worker(**(item | {"state": WorkerState(item["state"])}))
         for key, item in data["workers"].items()
     }
+    values["hook_calls"] = {int(key): HookCall(**item) for key, item in data["hook_calls"].items()}
     values["places"] = {int(key): Place(**item) for key, item in data["places"].items()}
     return State(**values)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.supervisor.state import Reload, State, Worker, WorkerState
@@ -33,6 +33,9 @@ class Identity:
     backlog: int
     started_s: float
     """Monotonic."""
+    mode: Literal["serve", "script"] = "serve"
+    memory_limit_bytes: int | None = None
+    """Of the control group; None: no limit."""
 
 
 def build_status(
@@ -65,11 +68,12 @@ def build_status(
         "pid": identity.pid,
         "name": identity.name,
         "version": identity.version,
-        "mode": "serve",
+        "mode": identity.mode,
         "app": identity.app,
         "state": str(state.phase),
         "uptime_s": round(now_s - identity.started_s, 3),
         "control": identity.control_path,
+        "memory_limit_bytes": identity.memory_limit_bytes,
         "generation": state.serving_generation(),
         "listeners": [
             {"address": address, "backlog": identity.backlog} for address in identity.addresses
@@ -223,6 +227,8 @@ def unsettled_problem(state: State, fork_ids: set[int]) -> str | None:
             return f"Worker {fork_id} was taken away by another command meanwhile."
         if place.retry_at_s is not None:
             return f"Worker {fork_id} does not come up: {place.last_end}."
+        if place.is_finished:
+            return f"Worker {fork_id} has {place.last_end}."
     if state.zygote_retry_at_s is not None and state.zygote_problem is not None:
         return f"No worker can be forked: {state.zygote_problem}"
     return None

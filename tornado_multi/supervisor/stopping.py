@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.hook_calls import calling_zygote
 from tornado_multi.supervisor.state import Phase, WorkerState, ZygoteState
 from tornado_multi.supervisor.wording import zygote_name
 
@@ -67,8 +68,12 @@ def begin_stop(state: State, now_s: float) -> Iterator[ev.Effect]:
     state.phase = Phase.STOPPING
     state.reload_queued = False
     yield ev.RefuseConnections()
+    staying = None
+    if state.workers or state.hook_calls:
+        staying = calling_zygote(state, "on_worker_exit")
     for zygote in state.zygotes.values():
-        yield from release_zygote(state, zygote, now_s, "was interrupted by the stop")
+        if zygote is not staying:
+            yield from release_zygote(state, zygote, now_s, "was interrupted by the stop")
     yield from _drain_all(state, now_s)
 
 
@@ -81,6 +86,15 @@ def release_zygote(state: State, zygote: Zygote, now_s: float, reason: str) -> I
     elif zygote.failure is None:
         zygote.kill_reason = zygote.kill_reason or reason
         yield ev.KillZygote(zygote.generation)
+
+
+def release_last_zygote(state: State, now_s: float) -> Iterator[ev.Effect]:
+    """Let the zygote leave that stayed for ``on_worker_exit``, when nothing is left to call."""
+    if state.workers or state.hook_calls:
+        return
+    for zygote in state.zygotes.values():
+        if not zygote.released and zygote.kill_reason is None and zygote.failure is None:
+            yield from release_zygote(state, zygote, now_s, "was interrupted by the stop")
 
 
 def tell_to_leave(
@@ -109,6 +123,9 @@ def _kill_all(state: State) -> Iterator[ev.Effect]:
             worker.kill_reason = "had no time left (second request to stop at once)"
             state.stop_forced = True
         yield ev.KillWorker(worker.row)
+    for call in state.hook_calls.values():
+        call.kill_reason = call.kill_reason or "was killed: the service had no time left"
+        yield ev.KillHook(call.number)
     for zygote in state.zygotes.values():
         zygote.deadline_s = None
         zygote.kill_reason = zygote.kill_reason or f"{zygote_name(zygote)} had no time left"

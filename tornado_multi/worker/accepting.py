@@ -173,8 +173,10 @@ class Accepting:
                 return
             try:
                 connection, address = sock.accept()
-            except BlockingIOError:
-                return  # a sibling was faster
+            except BlockingIOError:  # a sibling was faster
+                if self._taking_all and _is_shut(sock):
+                    self._remove((sock, on_connection))
+                return
             except ConnectionAbortedError:
                 continue
             except OSError as error:
@@ -238,3 +240,13 @@ class Accepting:
             for index, state in enumerate(states)
             if state == sb.RowState.READY and index != own and beats[index] > oldest_ns
         ]
+
+
+def _is_shut(sock: socket.socket) -> bool:
+    """Tell whether a unix listener refuses connections: it reads as ready for ever, queue or not.
+
+    A TCP listener that refuses them does not look so, and is ready only when somebody is queued.
+    """
+    poller = select.poll()
+    poller.register(sock, select.POLLRDHUP)
+    return bool(poller.poll(0))

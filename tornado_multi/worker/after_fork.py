@@ -1,32 +1,34 @@
-"""The order of steps in a new worker, before anything of the app's runs.
+"""The order of steps in a new worker, before its event loop is made.
 
-All signals are masked since before the fork. Nothing here logs or imports. Runs in: worker.
+All signals are masked since before the fork, up to the user's ``after_fork``. Nothing of ours here
+logs or imports. Runs in: worker.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
-import select
 import signal
 import time
 from typing import TYPE_CHECKING
 
 from tornado_multi.process import scoreboard as sb
+from tornado_multi.process.adoption import wait_for_adoption
+from tornado_multi.process.channel import ChannelClosed
 from tornado_multi.process.identity import set_fork_id
-from tornado_multi.process.linux import BLOCKABLE_SIGNALS, die_with_parent_thread
+from tornado_multi.process.linux import BLOCKABLE_SIGNALS
 from tornado_multi.worker.tornado_private import set_task_id
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from tornado_multi.process.assignment import Assignment
+    from tornado_multi.assignment import Assignment
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 """A terminal sends these to the whole process group; what they mean is the supervisor's affair."""
 RESET_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
-ADOPTION_LOOK_S = 0.0002
 
 
 def ignore_signal(_number: int, _frame: FrameType | None) -> None:
@@ -40,10 +42,7 @@ def enter(assignment: Assignment) -> None:
     for number in IGNORED_SIGNALS:
         signal.signal(number, ignore_signal)
     signal.set_wakeup_fd(-1)
-    _wait_for_adoption(assignment)
-    die_with_parent_thread(signal.SIGKILL)
-    if os.getppid() != assignment.supervisor_pid:
-        os._exit(0)  # it died before the call above could take hold
+    wait_for_adoption(assignment.supervisor_pid, assignment.channel)
     assignment.zygote_channel.close()  # other workers' channels were closed by the zygote itself
     # The quarantine of inherited connections has its place here.
     # RNGs: CPython reseeds the module random after a fork; other generators have their place here.
@@ -55,16 +54,10 @@ def enter(assignment: Assignment) -> None:
     set_task_id(assignment.fork_id)
     _take_row(assignment)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKABLE_SIGNALS)
-
-
-def _wait_for_adoption(assignment: Assignment) -> None:
-    """Wait until the supervisor is our parent: a parent-death signal armed earlier would fire
-    when the intermediate process ends.
-    """
-    while os.getppid() != assignment.supervisor_pid:
-        select.select([assignment.channel], [], [], ADOPTION_LOOK_S)
-        if assignment.channel.is_closed_by_peer():
-            os._exit(0)
+    failure = assignment.hooks.call("after_fork", assignment.fork_id)
+    if failure is not None:
+        with contextlib.suppress(ChannelClosed):  # the end is near: the loop will read it
+            assignment.channel.send(failure)
 
 
 def _take_row(assignment: Assignment) -> None:

@@ -162,6 +162,15 @@ class Connections:
         """Begin a record."""
         self.records[stream] = ConnectionRecord(stream, self._clock())
 
+    def has_said_all(self, stream: BaseIOStream) -> bool:
+        """Tell whether a connection that is being closed has had its last response to the end."""
+        record = self.records.get(stream)
+        if record is None or record.request is None:
+            return False
+        return not stream.writing() and (
+            record.state is ConnectionState.IDLE or private.response_is_whole(record.request)
+        )
+
     def closed(self, stream: BaseIOStream) -> bool:
         """End a record, and with it the request that may have been in progress.
 

@@ -2,13 +2,16 @@
 
 A plain close() while the client's bytes lie unread makes the kernel answer with RST, and an RST
 throws away what the client has not read yet of our response: a 2 MB answer arrives cut.
-Source: RFC 9112, section 9.6. Runs in: worker, on its loop.
+On TLS connections the kernel's bytes are looked at beneath OpenSSL: Python's TLS sockets take no
+flags, and what waits there undecrypted is on its way to us all the same.
+Source: RFC 9112, section 9.6; RFC 8446, section 6.1. Runs in: worker, on its loop.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,19 +27,38 @@ MOST_BYTES = 64 * 1024 * 1024
 def peer_has_finished(sock: socket.socket) -> bool:
     """Tell whether the client has closed its side, or the connection is broken anyway."""
     try:
-        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        return _peek(sock) == b""
     except BlockingIOError:
         return False
-    except (OSError, ValueError):  # ValueError: a TLS socket takes no flags
+    except OSError:
         return True
 
 
 def has_waiting_bytes(sock: socket.socket | None) -> bool:
-    """Tell whether bytes of the client lie in the kernel, unread."""
-    try:
-        return sock is not None and sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-    except (OSError, ValueError):  # nothing there; ValueError: a TLS socket takes no flags
+    """Tell whether bytes of the client lie unread, in the kernel or in OpenSSL."""
+    if sock is None:
         return False
+    try:
+        return _peek(sock) != b"" or _has_pending(sock)
+    except OSError:  # nothing there
+        return _has_pending(sock)
+
+
+def say_end(sock: socket.socket) -> None:
+    """Say on a TLS connection that nothing follows; without it a client suspects a cut response."""
+    if isinstance(sock, ssl.SSLSocket):
+        # It would also wait for the client's word, which is read, or not, by the lingering. Before
+        # the end of the handshake there is nothing to say.
+        with contextlib.suppress(OSError, ValueError):
+            sock.unwrap()
+
+
+def _peek(sock: socket.socket) -> bytes:
+    return socket.socket.recv(sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
+
+def _has_pending(sock: socket.socket) -> bool:
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 class Lingering:
@@ -54,7 +76,7 @@ class Lingering:
     def take(self, sock: socket.socket, on_end: Callable[[], None]) -> None:
         """Own *sock* from now on; call *on_end* when it is closed."""
         try:
-            sock.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(sock, socket.SHUT_WR)
         except OSError:  # the client has gone
             sock.close()
             on_end()
@@ -66,7 +88,7 @@ class Lingering:
 
     def _read(self, sock: socket.socket) -> None:
         try:
-            data = sock.recv(READ_BYTES)
+            data = socket.socket.recv(sock, READ_BYTES)  # TLS or not: nobody decrypts it any more
         except BlockingIOError:
             return
         except OSError:

@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
 
 from tornado_multi.worker import tornado_private as private
-from tornado_multi.worker.lingering import peer_has_finished
+from tornado_multi.worker.lingering import peer_has_finished, say_end
 
 if TYPE_CHECKING:
     import socket
@@ -81,11 +81,7 @@ class DrainingHTTPServer(HTTPServer):
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on *sockets*, which the sibling workers share."""
-        for sock in sockets:
-            self._sockets[sock.fileno()] = sock
-            self._handlers[sock.fileno()] = self.accepting.add(
-                sock, functools.partial(private.handle_connection, self)
-            )
+        private.add_sockets(self, sockets, self.accepting)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Begin a connection's record."""
@@ -98,6 +94,8 @@ class DrainingHTTPServer(HTTPServer):
 
     def _close_fd(self, stream: IOStream, close_fd: Callable[[], None]) -> None:
         del stream.close_fd  # the partial holds the stream: leave no cycle behind
+        if self.connections.has_said_all(stream):
+            say_end(stream.socket)
         if self.connections.closed(stream) and not peer_has_finished(stream.socket):
             sock = private.take_socket(stream)
             self.connections.lingering.take(sock, self.accepting.closed)

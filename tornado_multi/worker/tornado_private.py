@@ -7,17 +7,21 @@ Runs in: worker.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from tornado import process
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Iterable
 
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPMessageDelegate
     from tornado.iostream import BaseIOStream, IOStream
     from tornado.tcpserver import TCPServer
+
+    from tornado_multi.worker.accepting import Accepting
 
 _LONGEST_DELEGATE_CHAIN = 4  # ours, the proxy headers' adapter, the router's, the handler's
 
@@ -30,6 +34,28 @@ def set_task_id(fork_id: int) -> None:
 def handle_connection(server: TCPServer, sock: socket.socket, address: object) -> None:
     """Give an accepted socket to a server: TLS, stream, ``handle_stream``."""
     server._handle_connection(sock, address)  # noqa: SLF001
+
+
+def add_sockets(server: TCPServer, sockets: Iterable[socket.socket], accepting: Accepting) -> None:
+    """Accept on *sockets* for a server, in our way; stand in for ``TCPServer.add_sockets``."""
+    for sock in sockets:
+        server._sockets[sock.fileno()] = sock  # noqa: SLF001
+        server._handlers[sock.fileno()] = accepting.add(  # noqa: SLF001
+            sock, functools.partial(handle_connection, server)
+        )
+
+
+def replace_add_sockets(
+    kinds: Iterable[type[TCPServer]],
+    function: Callable[[TCPServer, Iterable[socket.socket]], None],
+) -> None:
+    """Let every server of these classes get its sockets by *function*."""
+
+    def add_sockets(self: TCPServer, sockets: Iterable[socket.socket]) -> None:
+        function(self, sockets)
+
+    for kind in kinds:
+        kind.add_sockets = add_sockets  # type: ignore[method-assign]
 
 
 def has_unread_input(stream: BaseIOStream) -> bool:
@@ -59,6 +85,11 @@ def is_event_stream(handler: Any) -> bool:
 def response_has_begun(request: HTTP1Connection) -> bool:
     """Tell whether the response's headers have left."""
     return request._response_start_line is not None  # noqa: SLF001
+
+
+def response_is_whole(request: HTTP1Connection) -> bool:
+    """Tell whether the handler has given the response to its end; the stream may still write it."""
+    return request._write_finished  # noqa: SLF001
 
 
 def close_after_response(request: HTTP1Connection) -> None:

@@ -57,6 +57,21 @@ def test_the_order_of_places(places: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ] == candidate_directories()
 
 
+def test_a_read_only_machine_has_no_temporary_directory(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file can be made anywhere, the other places still count."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(places / "xdg"))
+
+    assert [places / "xdg", places / "run/tornado_multi"] == candidate_directories()
+    assert places / "xdg/shop.sock" == socket_path(None, "shop")
+
+
 def test_without_variables_two_places_are_left(places: Path) -> None:
     """A bare shell has neither variable; an empty one is as good as none."""
     assert [places / "run/tornado_multi", places / "tmp" / PRIVATE] == candidate_directories()

@@ -12,6 +12,7 @@ from tornado_multi.settings.bind import (
     MAX_UNIX_PATH_BYTES,
     Bind,
     FdBind,
+    NamedFdBind,
     TcpBind,
     UnixBind,
     parse_bind,
@@ -47,11 +48,13 @@ LONGEST_PATH = "/" + "x" * (MAX_UNIX_PATH_BYTES - 1)
         (f"unix:{LONGEST_PATH}", UnixBind(LONGEST_PATH, 0o600, None)),
         ("fd://3", FdBind(3)),
         ("fd://0", FdBind(0)),
+        ("fd://http", NamedFdBind("http")),
+        ("fd://app@1.socket", NamedFdBind("app@1.socket")),
         (f"fd://{2**31 - 1}", FdBind(2**31 - 1)),
     ],
 )
 def test_what_is_allowed(text: str, expected: Bind) -> None:
-    """host:port, [v6]:port, :port, unix:/path with its options, fd://N."""
+    """host:port, [v6]:port, :port, unix:/path with its options, fd://N, fd://NAME."""
     assert expected == parse_bind(text)
 
 
@@ -89,8 +92,8 @@ def test_what_is_allowed(text: str, expected: Bind) -> None:
         ("unix:/s?mode=", "mode must be octal digits such as 660, not ''"),
         ("unix:/s?owner=root", "unknown unix option 'owner'; mode and group are known"),
         ("unix:/s?660", "unknown unix option '660'"),
-        ("fd://", "fd:// takes a number, as in fd://3, not ''"),
-        ("fd://x", "fd:// takes a number, as in fd://3, not 'x'"),
+        ("fd://", "fd:// takes a number or a name, as in fd://3 or fd://http, not ''"),
+        ("fd://a:b", "fd:// takes a number or a name, as in fd://3 or fd://http, not 'a:b'"),
         ("fd://-1", "fd:// takes a number"),
         ("fd://3/", "fd:// takes a number"),
         ("fd://٣", "fd:// takes a number"),
@@ -119,4 +122,4 @@ def test_any_text_is_an_address_or_refused(seed: int) -> None:
         except ValueError:
             continue
 
-        assert isinstance(bind, (TcpBind, UnixBind, FdBind))
+        assert isinstance(bind, (TcpBind, UnixBind, FdBind, NamedFdBind))

@@ -41,6 +41,19 @@ TEXTS: dict[str, Any] = {
     "trusted_downstream": ("10.0.0.1", "10.0.0.2"),
     "max_surge": "50%",
     "health_path": "/health",
+    "user": "shop",
+    "group": "staff",
+    "umask": "027",
+    "on_starting": "shop.hooks:on_starting",
+    "before_fork": "shop.hooks:before_fork",
+    "after_fork": "shop.hooks:after_fork",
+    "on_ready": "shop.hooks:on_ready",
+    "on_drain": "shop.hooks:on_drain",
+    "on_worker_exit": "shop.hooks:on_worker_exit",
+    "on_reload": "shop.hooks:on_reload",
+    "tls_certificate": "/etc/shop/chain.pem",
+    "tls_key": "/etc/shop/key.pem",
+    "tls_client_ca": "/etc/shop/clients.pem",
 }
 OPTIONS = {
     f"{group}.{item.name}" if group in TABLES else item.name: (group, item, declared)

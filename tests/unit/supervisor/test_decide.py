@@ -22,7 +22,8 @@ from support.histories import (
 from tornado_multi.process.messages import Drained
 from tornado_multi.process.scoreboard import MAX_ROWS
 from tornado_multi.supervisor import events as ev
-from tornado_multi.supervisor.decide import backoff_s, initial_state, next_deadline_s, step
+from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
+from tornado_multi.supervisor.pauses import backoff_s
 from tornado_multi.supervisor.state import Phase, Worker, WorkerState
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from support.histories import (
     TERM,
     Moment,
     Replay,
+    importing,
     loaded,
     replay,
     serving,
@@ -56,6 +57,12 @@ CANARY: list[Moment] = [*IMPORTING, (2.0, ev.ZygoteLoaded(2, 0.1))]
 ROLLING: list[Moment] = [*CANARY, *started_worker(1, at_s=2.0)]
 DRAINING: list[Moment] = [*ROLLING, *started_worker(3, at_s=2.0)]
 
+HOOK_ASKED: list[Moment] = [
+    *importing(),
+    (0.0, ev.ZygoteLoaded(1, 0.25, ("on_worker_exit", "on_reload"))),
+    *started_worker(0, at_s=0.0),
+    (1.0, ev.WorkerEnded(0, KILLED, 0)),
+]
 STATES: dict[str, list[Moment]] = {
     # What the service as a whole does, and what its zygote does.
     "not begun": [],
@@ -128,6 +135,11 @@ STATES: dict[str, list[Moment]] = {
         (3.0, ev.WorkerEnded(2, LEFT, 0)),
         (3.0, ev.ZygoteEnded(1, LEFT)),
     ],
+    # ... while a hook is called in a process of its own ...
+    "hook: asked for": HOOK_ASKED,
+    "hook: called": [*HOOK_ASKED, (1.0, ev.HookForked(1, 902))],
+    "hook: overdue": [*HOOK_ASKED, (1.0, ev.HookForked(1, 902)), (20.0, ev.DeadlinePassed())],
+    "hook: stop": [*HOOK_ASKED, (1.0, ev.HookForked(1, 902)), (1.0, TERM)],
     # ... and while it stops.
     "stop: reloading": [*CANARY, (2.0, TERM)],
     "stop: rolling": [*ROLLING, (2.0, TERM)],
@@ -155,6 +167,7 @@ def events_about(row: int, generation: int) -> list[ev.Event]:
         ev.ZygoteSpawned(generation, 900),
         ev.ZygoteRefused(generation, "no"),
         ev.ZygoteLoaded(generation, 0.1),
+        ev.ZygoteLoaded(generation, 0.1, ("on_worker_exit", "on_reload"), 3),
         ev.ZygoteLoadFailed(generation, "no", "", usage=False),
         ev.ZygoteLoadFailed(generation, "no", "", usage=True),
         ev.ZygoteEnded(generation, LEFT),
@@ -189,6 +202,12 @@ GENERAL: list[ev.Event] = [
     ev.ScaleAsked(3),
     ev.RestartAsked(0),
     ev.RestartAsked(9),
+    ev.HookForked(1, 902),
+    ev.HookRefused(1, "no"),
+    ev.HookFailed("zygote", 2, "on_starting", "no"),
+    ev.HookFailed("supervisor", None, "on_reload", "no", "Traceback", 1),
+    ev.HookEnded(1, LEFT),
+    ev.HookEnded(1, CRASHED),
 ]
 ALL = [*events_about(0, 1), *events_about(1, 2), *events_about(3, 3), *GENERAL]
 

@@ -102,6 +102,10 @@ class FakeStream:
     def __init__(self) -> None:
         self._read_buffer_size = 0
         self.closed = False
+        self.is_writing = False
+
+    def writing(self) -> bool:
+        return self.is_writing
 
     def close(self) -> None:
         self.closed = True
@@ -113,6 +117,7 @@ class FakeRequest:
     def __init__(self) -> None:
         self.stream: object = object()
         self._response_start_line: object = None
+        self._write_finished = False
         self._disconnect_on_finish = False
         self._request_start_line: object = None
         self._request_headers: object = None
@@ -236,6 +241,25 @@ def test_a_websocket_is_no_request_in_flight(bench: Bench) -> None:
     assert ConnectionState.UPGRADED is record.state
     assert (1, 0, 0) == bench.figures()
     assert [record] == list(bench.connections.records.values())
+
+
+def test_the_last_response_is_whole_or_cut(bench: Bench) -> None:
+    """Between requests, and when the handler has ended it and the stream has written it."""
+    record, request = bench.open()
+    said = [bench.connections.has_said_all(record.stream)]
+    bench.begin(record)
+    bench.connections.request_read(record)
+    said.append(bench.connections.has_said_all(record.stream))
+    request._response_start_line = object()
+    said.append(bench.connections.has_said_all(record.stream))
+    request._write_finished = record.stream.is_writing = True
+    said.append(bench.connections.has_said_all(record.stream))
+    record.stream.is_writing = False
+    said.append(bench.connections.has_said_all(record.stream))
+    bench.connections.closed(record.stream)
+
+    assert [True, False, False, False, True] == said
+    assert not bench.connections.has_said_all(record.stream)
 
 
 def test_states_say_since_when(bench: Bench) -> None:

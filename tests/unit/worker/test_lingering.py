@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
+from support.certificates import Authority
 
 from tornado_multi.worker import lingering
-from tornado_multi.worker.lingering import Lingering, peer_has_finished
+from tornado_multi.worker.lingering import (
+    Lingering,
+    has_waiting_bytes,
+    peer_has_finished,
+    say_end,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -85,3 +97,98 @@ def test_a_client_that_has_closed_is_seen(pair: tuple[socket.socket, socket.sock
     pair[1].close()
     assert peer_has_finished(pair[0])
     pair[0].close()
+
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secured(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """Return both ends of a TLS connection, the first without blocking, and nothing left unread."""
+    authority = Authority(tmp_path)
+    files = authority.sign("server")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    context.num_tickets = 0
+    pair[0].settimeout(10)
+    ours = context.wrap_socket(pair[0], server_side=True, do_handshake_on_connect=False)
+    handshake = threading.Thread(target=ours.do_handshake)
+    handshake.start()
+    theirs = authority.client_context().wrap_socket(pair[1], server_hostname="localhost")
+    handshake.join()
+    ours.setblocking(False)
+    theirs.suppress_ragged_eofs = False
+    return ours, theirs
+
+
+def test_bytes_that_wait_undecrypted_are_seen(
+    secured: tuple[ssl.SSLSocket, ssl.SSLSocket],
+) -> None:
+    """In the kernel, or decrypted and not taken: the client is not silent."""
+    ours, theirs = secured
+    silent = has_waiting_bytes(ours)
+    theirs.sendall(b"xyz")
+    in_the_kernel = has_waiting_bytes(ours)
+    ours.recv(1)
+    in_openssl = has_waiting_bytes(ours)
+    ours.recv(2)
+
+    assert [False, True, True, False] == [
+        silent, in_the_kernel, in_openssl, has_waiting_bytes(ours),
+    ]  # fmt: skip
+    assert not peer_has_finished(ours)
+    theirs.close()
+    assert peer_has_finished(ours)
+    ours.close()
+    assert not has_waiting_bytes(None)
+
+
+def test_the_end_is_said(secured: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+    """The client reads a proper end; whatever it sends still comes to the lingering, and no error."""
+    ours, theirs = secured
+    theirs.sendall(b"unread")
+    say_end(ours)
+
+    assert theirs.recv(10) == b""
+    theirs.close()
+    ours.close()
+
+
+def test_without_a_word_the_client_knows_of_a_cut(
+    secured: tuple[ssl.SSLSocket, ssl.SSLSocket],
+) -> None:
+    """The plain close of a TLS connection is an error to its client."""
+    ours, theirs = secured
+    ours.close()
+    with pytest.raises(ssl.SSLEOFError):
+        theirs.recv(10)
+    theirs.close()
+
+
+def test_before_the_handshake_nothing_can_be_said(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """And on a plain socket there is no word for it: both are no error."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    say_end(pair[0])
+    begun = context.wrap_socket(pair[0], server_side=True, do_handshake_on_connect=False)
+    say_end(begun)
+    begun.close()
+    pair[1].close()
+
+
+def test_a_tls_connection_lingers(secured: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+    """Both loops read what still comes beneath TLS, up to the client's end."""
+
+    async def scenario() -> None:
+        made, ended = await _linger(secured[0])
+        secured[1].sendall(b"x" * 10_000)
+        assert len(made) == 1
+        secured[1].close()
+        async with asyncio.timeout(10):
+            await ended.wait()
+
+    asyncio.run(scenario())
+    assert secured[0].fileno() == -1

@@ -318,6 +318,27 @@ def test_a_response_that_has_begun_is_seen() -> None:
     assert [False, True, False, True] == seen
 
 
+def test_a_response_that_is_whole_is_seen() -> None:
+    """When the handler has given its end; not while it is streamed."""
+    seen: list[bool] = []
+    requests: list[HTTP1Connection] = []
+
+    def visit(handler: RequestHandler) -> None:
+        requests.append(connection_of(handler))
+        seen.append(private.response_is_whole(requests[-1]))
+
+    async def scenario() -> None:
+        async with talking(visit) as talk:
+            await talk.ask()
+
+            assert private.response_is_whole(requests[-1])
+            assert not private.response_is_whole(talk.server.calls[-1][1]), "the one to come"
+
+    run(scenario)
+
+    assert [False, False] == seen
+
+
 def test_a_connection_can_be_ended_with_its_response() -> None:
     """Before the headers have left, they say so; the connection ends after the response."""
 
@@ -535,10 +556,13 @@ def private_uses(path: Path) -> list[str]:
     ]
 
 
+ALLOWED = ("os._exit", "atexit._", "weakref.finalize._")
+
+
 def test_private_names_stand_in_one_module() -> None:
     """In the worker, only ``tornado_private`` reaches into Tornado's objects.
 
-    Of the standard library: ``os._exit`` and what ``atexit`` has no public name for.
+    Of the standard library: ``os._exit``, and what ``atexit`` and ``weakref`` have no public name for.
     """
     directory = Path(tornado_multi.__file__).parent / "worker"
     uses = [
@@ -548,4 +572,4 @@ def test_private_names_stand_in_one_module() -> None:
         for use in private_uses(path)
     ]
 
-    assert [] == [use for use in uses if not use.split()[1].startswith(("os._exit", "atexit._"))]
+    assert [] == [use for use in uses if not use.split()[1].startswith(ALLOWED)]

@@ -1,16 +1,17 @@
-"""What a new worker is told by the zygote that forked it: the hand-over between the two rooms."""
+"""What a process forked by the zygote is there for: the hand-over between the rooms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
+    from tornado_multi.hooks import Hooks
     from tornado_multi.process.channel import Channel
-    from tornado_multi.process.messages import Fork, Listener
+    from tornado_multi.process.messages import CallHook, Fork, Listener
     from tornado_multi.process.scoreboard import Scoreboard
     from tornado_multi.settings.model import Settings
 
@@ -36,8 +37,11 @@ class Assignment:
     """The app's, as typed."""
     target: object
     """What ``module:attr`` named: an application, a factory, a delegate or a callback. None with
-    ``--boot lazy``: the worker loads it."""
+    ``--boot lazy`` (the worker loads it) and in script mode."""
     app_arguments: tuple[str, ...] | None
+    hooks: Hooks
+    ssl_context: ssl.SSLContext | None
+    """Read by the zygote, maybe as another user; None: plain HTTP."""
 
     def for_worker(self, command: Fork, channel: Channel) -> Assignment:
         """Return the assignment of one worker, made from what all of a generation share."""
@@ -49,6 +53,27 @@ class Assignment:
             channel=channel,
         )
 
+    def for_hook(self, command: CallHook, channel: Channel) -> HookErrand:
+        """Return what a process needs that calls one hook and ends."""
+        return HookErrand(
+            command.hook,
+            command.report,
+            self.supervisor_pid,
+            channel,
+            self.zygote_channel,
+            self.hooks,
+        )
 
-WorkerMain = Callable[[Assignment], "NoReturn"]
-"""Runs a worker and never returns. The zygote is given one; it imports no worker code itself."""
+
+@dataclass(frozen=True, slots=True)
+class HookErrand:
+    """Everything that a process needs which calls one hook and ends."""
+
+    hook: str
+    report: dict[str, Any]
+    supervisor_pid: int
+    channel: Channel
+    """The process's own end."""
+    zygote_channel: Channel
+    """The zygote's end, to be closed in the process."""
+    hooks: Hooks

@@ -1,0 +1,27 @@
+"""What some tests need of the machine. In continuous integration a lack is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def require_program(name: str, package: str) -> str:
+    """Return the path of a program, or skip the test."""
+    path = shutil.which(name)
+    if path is None:
+        _lacking(f"there is no {name} here (Debian: apt-get install {package}; make test does)")
+    return str(path)
+
+
+def require_root(why: str) -> None:
+    if os.getuid() != 0:
+        _lacking(f"only root can {why}")
+
+
+def _lacking(what: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)

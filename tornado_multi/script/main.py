@@ -1,0 +1,329 @@
+"""``bind_sockets`` and ``fork_processes``: Tornado's names and arguments, our supervision.
+
+A process that calls them is one of two:
+  starter   the user has started the script: ``fork_processes`` makes it the supervisor, for good,
+            and its child the first zygote
+  zygote    the supervisor has started the script again, for a reload: it is told so by a variable
+In both, ``fork_processes`` returns in the workers only. Runs in: script, main thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import os
+import socket
+import stat
+import sys
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+from setproctitle import setproctitle
+
+from tornado_multi.assignment import Assignment, HookErrand
+from tornado_multi.hooks import find_hooks
+from tornado_multi.loading import LoadError
+from tornado_multi.process import messages as msg
+from tornado_multi.process.cgroups import usable_cpus
+from tornado_multi.process.channel import Channel, ChannelClosed
+from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.process.identity import fork_id, is_served
+from tornado_multi.process.linux import process_age_s
+from tornado_multi.script.checks import open_fds, refuse_loops_and_threads, silence_fds
+from tornado_multi.script.sockets import BindCalls
+from tornado_multi.settings.load import UsageError, read_script_settings, unknown_variables
+from tornado_multi.settings.model import from_plain
+from tornado_multi.settings.paths import typed_directory
+from tornado_multi.supervisor.listener_set import ListenerSet
+from tornado_multi.supervisor.listeners import BoundListener, describe
+from tornado_multi.supervisor.run import ScriptPlan, serve
+from tornado_multi.supervisor.socket_activation import take_passed_sockets
+from tornado_multi.supervisor.spawning import VARIABLE, ScriptSpawner
+from tornado_multi.supervisor.start import REFUSALS, prepare, refuse
+from tornado_multi.worker.script import enter_script_worker
+from tornado_multi.zygote.errand import run_errand
+from tornado_multi.zygote.run import (
+    attach_scoreboard,
+    leave,
+    report_hook,
+    serve_forks,
+    take_boot,
+    take_on_identity,
+)
+
+if TYPE_CHECKING:
+    from tornado_multi.settings.model import Settings
+
+MAX_RESTARTS_NOTICE = (
+    "max_restarts is not used: a worker that keeps dying is started again after a growing pause, "
+    "while the others serve."
+)
+
+
+def bind_sockets(  # noqa: PLR0917 - Tornado's signature
+    port: int,
+    address: str | None = None,
+    family: socket.AddressFamily = socket.AF_UNSPEC,
+    backlog: int | None = None,
+    flags: int | None = None,
+    reuse_port: bool = False,  # noqa: FBT001, FBT002 - as above
+) -> list[socket.socket]:
+    """Return listening sockets, as ``tornado.netutil.bind_sockets`` does, that reloads keep.
+
+    After a reload the script runs anew, and the same call (port asked for, address, family, ordinal
+    among equal calls) returns the sockets that are open already; only what is new is bound.
+
+    Args: backlog: None: the option ``backlog`` of the environment or file. The others are
+        Tornado's.
+    Raises: OSError: the address can't be bound. SystemExit: the settings are wrong.
+    Runs in: script, before ``fork_processes``; in a worker it is Tornado's function.
+    """
+    script = _script()
+    if backlog is None:
+        backlog = script.settings.listen.backlog
+    return script.calls.bind(port, address, family, backlog, flags, reuse_port=reuse_port)
+
+
+def fork_processes(num_processes: int | None, max_restarts: int | None = None) -> int:
+    """Fork worker processes under supervision; return the fork_id in each of them.
+
+    The calling process becomes the supervisor and never runs the script's code again; it ends with
+    the service. Settings come from the environment and ``tornado_multi.toml``.
+
+    Args: num_processes: None or <= 0: one per CPU that may be used. max_restarts: not used.
+    Returns: the worker's fork_id, 0-based; ``tornado.process.task_id()`` agrees.
+    Raises: RuntimeError: there is an event loop or a second thread, or this was called before.
+        SystemExit: the settings are wrong, or something needed can't be had (code as for ``serve``).
+    Runs in: script, main thread, before any event loop; once.
+    """
+    if fork_id() is not None:
+        text = (
+            "fork_processes was called in a worker: each process may be forked into workers once."
+        )
+        raise RuntimeError(text)
+    script = _script()
+    if script.has_forked:
+        raise RuntimeError("fork_processes was called before in this program.")
+    refuse_loops_and_threads()
+    script.has_forked = True
+    workers = num_processes if num_processes is not None and num_processes > 0 else usable_cpus()
+    if script.channel is None:
+        notes = [] if max_restarts is None else [MAX_RESTARTS_NOTICE]
+        return _start(script, workers, notes)
+    return _be_zygote(script, script.channel, workers)
+
+
+@dataclasses.dataclass(slots=True)
+class _Script:
+    """This program, on its way to ``fork_processes``."""
+
+    settings: Settings
+    calls: BindCalls
+    channel: Channel | None = None
+    """In a zygote: to the supervisor."""
+    boot: msg.Boot | None = None
+    stderr_fd: int | None = None
+    """In a zygote that was started for a reload: where its workers are to log."""
+    has_forked: bool = False
+
+
+_found: _Script | None = None
+
+
+def _script() -> _Script:
+    """Find out, once, whether this process is the starter or a zygote."""
+    global _found  # noqa: PLW0603 - a program has one main
+    if is_served():
+        text = (
+            "bind_sockets and fork_processes are for programs with their own main; this one is run "
+            "by tornado_multi serve, which binds and forks by itself. Start the program with python."
+        )
+        raise RuntimeError(text)
+    if _found is None:
+        _found = _as_zygote() or _as_starter()
+    return _found
+
+
+def _as_starter() -> _Script:
+    try:
+        settings = read_script_settings(os.path.basename(_script_path()))
+    except UsageError as error:
+        print(f"tornado_multi: {error}", file=sys.stderr)
+        sys.exit(int(ExitCode.USAGE))
+    return _Script(settings, BindCalls())
+
+
+def _script_path() -> str:
+    path = sys.argv[0] or "script"
+    # ``python -m shop``: the package's name says more than __main__.py.
+    return os.path.dirname(path) if os.path.basename(path) == "__main__.py" else path
+
+
+def _as_zygote() -> _Script | None:
+    told = os.environ.pop(VARIABLE, None)
+    if told is None:
+        return None
+    channel_fd, stderr_fd, supervisor_pid = map(int, told.split(":"))
+    # A program that the script starts inherits the variable too, but it is no child of ours.
+    if os.getppid() != supervisor_pid or not stat.S_ISSOCK(os.fstat(channel_fd).st_mode):
+        return None
+    for fd in (channel_fd, stderr_fd):
+        os.set_inheritable(fd, False)
+    channel = Channel.from_fd(channel_fd)
+    try:
+        boot = take_boot(channel)
+    except ChannelClosed:
+        leave(0)
+    return _Script(from_plain(boot.settings), BindCalls(boot.listeners), channel, boot, stderr_fd)
+
+
+# --- the starter ----------------------------------------------------------------------------------
+
+
+def _start(script: _Script, workers: int, notes: list[str]) -> int:
+    """Become the supervisor, or (in the child) the first zygote."""
+    notes += unknown_variables()
+    notes += [
+        f"The passed socket {item.name!r} is not used: the script binds its own."
+        for item in take_passed_sockets(os.environ)
+    ]
+    settings = script.settings
+    directory = _starting_directory()
+    environment = _starting_environment()
+    fds_of_script = open_fds() - {0, 1, 2}
+    listeners = [
+        BoundListener(sock, describe(sock), key=key)
+        for key, sockets in script.calls.bound.items()
+        for sock in sockets
+    ]
+    ours, theirs = Channel.pair()
+    command = [sys.executable, *sys.orig_argv[1:]]
+    spawner = ScriptSpawner(command, environment, directory)
+    with contextlib.ExitStack() as cleanup:
+        try:
+            prepared = prepare(
+                settings,
+                cleanup,
+                lambda: read_script_settings(settings.app),
+                directory,
+                lambda: ListenerSet(listeners),
+                script=ScriptPlan(spawner, workers),
+            )
+        except REFUSALS as error:
+            sys.exit(refuse(error))
+        for stream in (sys.stdout, sys.stderr):  # or both processes would print what lies there
+            with contextlib.suppress(Exception):
+                stream.flush()
+        pid = os.fork()
+        if pid == 0:
+            cleanup.pop_all()  # the parent's to give back
+            ours.close()
+            for close in prepared.leave_behind:
+                close()
+            return _be_zygote(script, theirs, workers)
+        code = int(ExitCode.BUG)
+        try:
+            theirs.close()
+            spawner.adopt_first(pid, ours)
+            silence_fds(fds_of_script - {listener.sock.fileno() for listener in listeners})
+            gc.freeze()  # the script's objects must never be collected here
+            prepared.supervisor.note(notes)
+            code = serve(prepared.supervisor)
+        except BaseException:  # noqa: BLE001 - the script's own code must not run on here
+            traceback.print_exc()
+    return _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End the supervisor without running the script's exit handlers."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+def _starting_directory() -> str:
+    """Return the directory in which the script was started, with links as typed.
+
+    It may have changed its directory since; the shell's $PWD remembers.
+    """
+    seen = os.environ.get("PWD", "")
+    script = _script_path()
+    if os.path.isabs(seen) and os.path.exists(os.path.join(seen, script)):
+        return seen
+    return typed_directory()
+
+
+def _starting_environment() -> dict[str, str]:
+    """Return the environment that the script was started with, without what it has changed since."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return dict(os.environ)
+    pairs = (os.fsdecode(entry).partition("=") for entry in entries if b"=" in entry)
+    return {name: value for name, _, value in pairs}
+
+
+# --- the zygote -----------------------------------------------------------------------------------
+
+
+def _be_zygote(script: _Script, channel: Channel, workers: int) -> int:
+    """Be a zygote to the end of this process; return in the workers that it forks."""
+    try:
+        template = _load(script, channel, workers)
+    except ChannelClosed:
+        leave(0)
+    except BaseException:  # noqa: BLE001 - a zygote must not run on into the script's code
+        traceback.print_exc()
+        leave(int(ExitCode.BUG))
+    errand = serve_forks(channel, template)
+    if isinstance(errand, HookErrand):
+        run_errand(errand)
+    enter_script_worker(errand)
+    return errand.fork_id
+
+
+def _load(script: _Script, channel: Channel, workers: int) -> Assignment:
+    boot = script.boot or take_boot(channel)
+    if script.stderr_fd is not None:
+        os.dup2(script.stderr_fd, 2)
+        os.close(script.stderr_fd)
+    gc.disable()  # a collection before the fork would write to pages that workers could share
+    settings = from_plain(boot.settings)
+    calls = script.calls
+    try:
+        take_on_identity(boot, settings)
+        hooks = find_hooks(settings.hooks, sys.modules.get("__main__"))
+        report_hook(channel, hooks.call("on_starting"))
+    except LoadError as error:
+        with contextlib.suppress(ChannelClosed):
+            channel.send(msg.LoadFailed(error.reason, error.detail, error.usage))
+        leave(0)
+    if script.boot is not None:  # else the supervisor, who was this program, has them already
+        for key, sockets in calls.bound.items():
+            for sock in sockets:
+                channel.send(msg.Bound(key), (sock.fileno(),))
+    calls.close_rest()
+    template = Assignment(
+        fork_id=-1,
+        generation=boot.generation,
+        row=-1,
+        supervisor_pid=boot.supervisor_pid,
+        channel=channel,
+        zygote_channel=channel,
+        scoreboard=attach_scoreboard(boot),
+        listeners=tuple(calls.found),
+        settings=settings,
+        is_canary=False,
+        directory=boot.directory,
+        target=None,
+        app_arguments=None,
+        hooks=hooks,
+        ssl_context=None,
+    )
+    gc.freeze()
+    setproctitle(f"tornado_multi: zygote gen {boot.generation}")
+    channel.send(msg.Loaded(process_age_s(), hooks.names(), workers, calls.keys()))
+    return template

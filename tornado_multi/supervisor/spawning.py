@@ -1,0 +1,177 @@
+"""Starting zygotes: fresh interpreters that get one end of a channel and a boot message.
+
+Runs in: supervisor, main thread (parent-death signals are bound to the thread that spawns).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from tornado_multi.process.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tornado_multi.process.messages import Boot
+
+PRIVATE_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+PRIVATE_ENVIRONMENT_PREFIXES = ("WATCHDOG_",)
+"""What a service manager says to the supervisor alone."""
+VARIABLE = "_TORNADO_MULTI_ZYGOTE"
+"""Tells a script that it runs as a zygote: ``CHANNEL_FD:STDERR_FD:SUPERVISOR_PID``."""
+MOST_OUTPUT_BYTES = 32 * 1024
+QUIET_DURING_SPAWN = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+
+
+class Spawner(Protocol):
+    """Starts zygotes, in one of two ways."""
+
+    def spawn(self, boot: Boot) -> tuple[int, Channel]:
+        """Start a zygote and send it *boot*. Returns its pid and our end of its channel.
+
+        Raises: OSError: the system refused. ValueError: the boot message is too large.
+        """
+
+    def take_output(self, generation: int) -> str:
+        """Return what a zygote has written to its standard error while it loaded, once."""
+
+
+class ServeSpawner:
+    """For ``serve``: our own program, which imports the app and says by itself why it can't."""
+
+    def spawn(self, boot: Boot) -> tuple[int, Channel]:
+        # The flags (-X dev, -W error ...) that this interpreter was started with hold for the app
+        # too. A private helper of the standard library that multiprocessing relies on as well.
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+        # sys.executable is the path as typed, not resolved: a virtual environment that a release
+        # link leads to is found anew by each generation.
+        program = [sys.executable, *flags, "-m", "tornado_multi.zygote_process"]
+        environment = app_environment(os.environ)
+
+        def start(fds: list[int]) -> int:
+            return start_quietly([*program, str(fds[0])], fds, environment)
+
+        return _send_and_start(boot, start)
+
+    def take_output(self, generation: int) -> str:  # noqa: ARG002 - the protocol's
+        return ""
+
+
+class ScriptSpawner:
+    """For a script with its own main program: the first zygote is forked from the script, further
+    ones run the script anew, until it calls ``fork_processes``.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        directory: str,
+    ) -> None:
+        """Take what starts the script.
+
+        Args: environment: as the script got it.
+        """
+        self._first: tuple[int, Channel] | None = None
+        self._command = command
+        self._environment = app_environment(environment)
+        self._directory = directory
+        self._outputs: dict[int, int] = {}
+        """generation -> memory file that its standard error goes to while it loads"""
+
+    def adopt_first(self, pid: int, channel: Channel) -> None:
+        """Take the process that was forked from the script as the first zygote."""
+        self._first = (pid, channel)
+
+    def spawn(self, boot: Boot) -> tuple[int, Channel]:
+        if self._first is not None:
+            pid, channel = self._first
+            self._first = None
+            channel.send(boot)
+            return pid, channel
+        output_fd = os.memfd_create("tornado_multi script")
+        # The script takes this one back when it has loaded: its workers log where we do.
+        stderr_fd = os.dup(2)
+        try:
+
+            def start(fds: list[int]) -> int:
+                variable = {VARIABLE: f"{fds[0]}:{stderr_fd}:{os.getpid()}"}
+                return start_quietly(
+                    self._command,
+                    [*fds, stderr_fd],
+                    {**self._environment, **variable},
+                    directory=self._directory,
+                    stderr_fd=output_fd,
+                )
+
+            pid, channel = _send_and_start(boot, start)
+        except BaseException:
+            os.close(output_fd)
+            raise
+        finally:
+            os.close(stderr_fd)
+        self._outputs[boot.generation] = output_fd
+        return pid, channel
+
+    def take_output(self, generation: int) -> str:
+        fd = self._outputs.pop(generation, None)
+        if fd is None:
+            return ""
+        with open(fd, "rb") as file:
+            file.seek(max(0, os.fstat(fd).st_size - MOST_OUTPUT_BYTES))
+            return file.read().decode("utf-8", "replace")
+
+
+def _send_and_start(boot: Boot, start: Callable[[list[int]], int]) -> tuple[int, Channel]:
+    ours, theirs = Channel.pair()
+    try:
+        ours.send(boot)
+        fds = [theirs.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)]
+        return start(fds), ours
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+
+
+def app_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what is meant for the supervisor alone."""
+    return {
+        key: value
+        for key, value in environment.items()
+        if key not in PRIVATE_ENVIRONMENT and not key.startswith(PRIVATE_ENVIRONMENT_PREFIXES)
+    }
+
+
+def start_quietly(
+    command: Sequence[str],
+    fds: Sequence[int],
+    environment: Mapping[str, str],
+    *,
+    directory: str | None = None,
+    stderr_fd: int | None = None,
+) -> int:
+    """Start a program with the stop signals masked: a zygote begins by ignoring them.
+
+    Returns: its pid; the caller collects its end.
+    Raises: OSError: the system refused.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, QUIET_DURING_SPAWN)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            command,
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            stderr=stderr_fd,
+            env=environment,
+            cwd=directory,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+    process.returncode = 0  # or it would look after the process too, and warn that it still runs
+    return process.pid

@@ -1,0 +1,88 @@
+"""The worker of a script: the script's own main goes on, and its first Tornado server joins us to
+the loop that it finds there.
+
+Ready is the first ``add_sockets`` of any Tornado server. At the end of a drain the tasks of the loop
+are cancelled, so that the ``finally`` blocks of the main program run, and SystemExit(0) passes
+through it. Runs in: worker of a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from typing import TYPE_CHECKING
+
+from setproctitle import setproctitle
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.tcpserver import TCPServer
+
+from tornado_multi.loading import switch_off_autoreload
+from tornado_multi.process import messages as msg
+from tornado_multi.worker import tornado_private as private
+from tornado_multi.worker.after_fork import enter
+from tornado_multi.worker.core import Worker
+from tornado_multi.worker.end import cancel_tasks
+from tornado_multi.worker.server import DrainingHTTPServer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
+    from tornado_multi.assignment import Assignment
+
+
+def enter_script_worker(assignment: Assignment) -> None:
+    """Make this process a worker; what remains happens when a server gets its sockets."""
+    # The worker ends as a Python program does: what belongs to the zygote must not be removed then.
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # noqa: SLF001
+        finalizer.detach()
+    enter(assignment)
+    setproctitle(f"tornado_multi: worker {assignment.fork_id} gen {assignment.generation} starting")
+    switch_off_autoreload()
+    joining = _Joining(assignment)
+    HTTPServer.configure(DrainingHTTPServer)
+    private.replace_add_sockets((TCPServer, DrainingHTTPServer), joining.add_sockets)
+
+
+class _Joining:
+    """Waits for the first server."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._worker: Worker | None = None
+        self._life: asyncio.Task[None] | None = None
+
+    def add_sockets(self, server: TCPServer, sockets: Iterable[socket.socket]) -> None:
+        """Stand in for ``TCPServer.add_sockets`` of every server."""
+        worker = self._worker or self._join()
+        if isinstance(server, HTTPServer) and not isinstance(server, DrainingHTTPServer):
+            # A subclass of the script's own: it gets our connection handling before its own.
+            kind = type(server)
+            name = f"Draining{kind.__name__}"
+            server.__class__ = type(name, (DrainingHTTPServer, kind), {})
+            private.without_header_timeout(server)
+        private.add_sockets(server, sockets, worker.accepting)
+
+    def _join(self) -> Worker:
+        """Live on the loop of this thread from now on."""
+        loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]  # asyncio is the only one
+        worker = self._worker = Worker(self._assignment, loop)
+        DrainingHTTPServer.accepting = worker.accepting
+        DrainingHTTPServer.connections = worker.connections
+        self._life = loop.create_task(self._live(worker), name="tornado_multi worker")
+        return worker
+
+    async def _live(self, worker: Worker) -> None:
+        """Serve until told to leave, drain, and end the main program."""
+        worker.hear()
+        worker.explain_autoreload()
+        worker.become_ready(self._assignment.hooks)
+        await worker.told_to_leave
+        await worker.drain_and_report()
+        # The end of the main task stops the loop, and its owner then cancels us too.
+        with contextlib.suppress(asyncio.CancelledError):
+            await cancel_tasks()
+        worker.send(msg.Ending())
+        raise SystemExit(0)
