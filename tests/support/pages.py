@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 NOT_RUN_REASONS = {
     "needs the network",
     "needs systemd",
+    "needs a service under systemd",
+    "needs a container engine",
 }
 """Why a block may be left out. A new reason is added here, so that somebody reads it."""
 
