@@ -16,8 +16,6 @@ NOT_RUN_REASONS = {
     "needs a container engine",
     "needs the network",
     "needs systemd",
-    "needs a service under systemd",
-    "needs a container engine",
 }
 """Why a block may be left out. A new reason is added here, so that somebody reads it."""
 
