@@ -1,7 +1,8 @@
 """Running the steps of a page: on a machine of its own, in two terminals.
 
 The machine is a set of Linux namespaces: its own network (so that every port is free), its own
-processes (so that what is left can be counted), and its own /run, /srv and nginx directories.
+processes (so that what is left can be counted), and its own /run, /srv and directories of /etc.
+The rest of the root file system is read-only, so that no page changes the real machine.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ OWN_DIRECTORIES = (
     "/srv",
     "/etc/nginx/conf.d",
     "/etc/nginx/sites-enabled",
+    "/etc/systemd/system",
     "/var/log/nginx",
     "/var/lib/nginx",
 )
 """These are empty at the beginning of a page, and the real ones are not touched."""
 
 TEMPORARY = "/srv/tmp"
-PROGRAMS = ("unshare", "mount", "bash", "make", "curl", "pgrep", "nginx")
+PROGRAMS = ("unshare", "mount", "bash", "make", "curl", "pgrep", "nginx", "openssl")
 SBIN = "/usr/sbin:/sbin"
 READY = "  control "
 """How the last line of the startup block begins."""
@@ -129,6 +131,8 @@ class Machine:
         script = [
             f"{shlex.quote(sys.executable)} -c {shlex.quote(LOOPBACK_UP)}",
             *(f"mount -t tmpfs tmpfs {path}" for path in OWN_DIRECTORIES if os.path.isdir(path)),
+            f"mount --bind {shlex.quote(str(records))} {shlex.quote(str(records))}",
+            "mount -o remount,bind,ro /",
             f"mkdir -p {directory} {TEMPORARY}",
             f"cd {directory}",
             "exec bash --noprofile --norc",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOT_RUN_REASONS = {
+    "needs a container engine",
     "needs the network",
     "needs systemd",
 }

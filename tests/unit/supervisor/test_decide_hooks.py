@@ -111,11 +111,14 @@ def test_a_worker_without_a_place_is_told_too() -> None:
     )
 
 
-def test_the_newest_zygote_that_has_the_hook_is_asked() -> None:
-    """While a reload is under way there are two; the old one still helps if the new code lacks it."""
-    newest = calls(reloading(begun(2)).then(crash(1, 11.0)))
-    older = calls(reloading(begun(2), hooks=()).then(crash(1, 11.0)))
+def test_the_newest_zygote_that_has_proved_itself_is_asked() -> None:
+    """Not the one of a reload whose canary is still to come; then that one, if it has the hook."""
+    ready = [(11.5, ev.WorkerForked(2, 300)), (11.5, ev.WorkerReady(2))]
+    trial = calls(reloading(begun(2)).then(crash(1, 11.0)))
+    newest = calls(reloading(begun(2)).then(*ready, crash(1, 12.0)))
+    older = calls(reloading(begun(2), hooks=()).then(*ready, crash(1, 12.0)))
 
+    assert [1] == [call.generation for call in trial]
     assert [2] == [call.generation for call in newest]
     assert [1] == [call.generation for call in older]
 
