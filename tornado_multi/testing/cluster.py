@@ -15,6 +15,7 @@ from tornado_multi.control.client import ControlError, connect
 from tornado_multi.control.protocol import Request
 from tornado_multi.settings.bind import MAX_UNIX_PATH_BYTES
 from tornado_multi.settings.model import ControlSettings, WorkerSettings
+from tornado_multi.testing import leash
 from tornado_multi.testing.errors import HIDE_OUR_FRAMES, ClusterError, ReloadFailed
 from tornado_multi.testing.fetching import Response, fetch
 from tornado_multi.testing.load import Load
@@ -80,7 +81,7 @@ class Cluster(Tree):
         }
         super().__init__(
             directory,
-            to_arguments(app, flat),
+            leash.leashed(["serve", *to_arguments(app, flat)]),
             control=Path(cwd, flat["control"]),
             cwd=cwd,
             environment=inherited | SERVICE_ENVIRONMENT | dict(flat.get("environment") or {}),
