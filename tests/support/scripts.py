@@ -91,6 +91,7 @@ class ScriptCluster(Cluster):
         *,
         environment: dict[str, str] | None = None,
         command: Sequence[str] = ("service.py",),
+        wrapper: Sequence[str] = (),
     ) -> None:
         become_child_subreaper()
         directory.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ class ScriptCluster(Cluster):
         Tree.__init__(
             self,
             directory,
-            [sys.executable, *command],
+            [*wrapper, sys.executable, *command],
             control=control,
             cwd=directory,
             environment={**os.environ, **variables, **(environment or {})},

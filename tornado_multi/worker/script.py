@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,16 @@ class _Joining:
         private.add_sockets(server, sockets, worker.accepting)
 
     def _join(self) -> Worker:
-        """Live on the loop of this thread from now on."""
+        """Live on the loop of this thread from now on.
+
+        Raises: RuntimeError: it is not the main thread, whose loop alone hears signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            text = (
+                "The first server of a worker must get its sockets in the main thread, on the loop "
+                f"that runs there; add_sockets was called in {threading.current_thread().name!r}."
+            )
+            raise RuntimeError(text)
         loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]  # asyncio is the only one
         worker = self._worker = Worker(self._assignment, loop)
         DrainingHTTPServer.accepting = worker.accepting
