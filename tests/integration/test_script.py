@@ -477,6 +477,16 @@ def test_max_restarts_is_taken_and_explained(script: StartScript) -> None:
     assert 1 == made.log().count("max_restarts is not used")
 
 
+def test_options_that_a_script_does_not_use_are_named(script: StartScript) -> None:
+    """Nobody may believe that a certificate of the environment protects what the program serves."""
+    given = {"TLS_CERTIFICATE": "/certificate.pem", "WORKERS": "7", "DRAIN_TIMEOUT_S": "5"}
+    made = script(environment={f"TORNADO_MULTI_{name}": text for name, text in given.items()})
+
+    assert "tls_certificate=/certificate.pem is not used" in made.log()
+    assert "workers=7 is not used" in made.log()
+    assert 2 == made.log().count("is not used")
+
+
 def test_hooks_of_the_script_are_called(script: StartScript) -> None:
     """By name in the main module, as for ``serve`` in the app's."""
     text = changed(

@@ -39,6 +39,7 @@ from tornado_multi.script.checks import (
     silence_fds,
 )
 from tornado_multi.script.sockets import BindCalls
+from tornado_multi.settings.compare import unused_by_scripts
 from tornado_multi.settings.load import UsageError, read_script_settings, unknown_variables
 from tornado_multi.settings.model import from_plain
 from tornado_multi.settings.paths import typed_directory
@@ -217,6 +218,7 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
         for item in take_passed_sockets(os.environ)
     ]
     settings = script.settings
+    notes += unused_by_scripts(settings)
     directory = _starting_directory()
     environment = _starting_environment()
     fds_of_script = open_fds() - {0, 1, 2}
