@@ -702,3 +702,15 @@ def test_a_server_on_another_thread_is_refused(script: StartScript) -> None:
     assert 3 == made.wait_gone()
     assert "must get its sockets in the main thread" in made.log()
     assert "add_sockets was called in 'side'" in made.log()
+
+
+def test_a_handler_that_the_program_set_before_the_fork_is_its_workers(script: StartScript) -> None:
+    """USR1 and USR2 are free for the program, as after Tornado's fork, also after a reload."""
+    handler = "import signal\n"
+    handler += "signal.signal(signal.SIGUSR1, lambda *_: open(f'{os.getpid()}', 'w').close())\n"
+    made = script(changed(("VERSION =", handler + "VERSION =")))
+    for _ in range(2):
+        pid = made.worker(0)["pid"]
+        os.kill(pid, signal.SIGUSR1)
+        eventually((made.directory / str(pid)).exists)
+        assert 0 == run_command(made, "reload").returncode
