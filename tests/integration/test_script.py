@@ -714,3 +714,39 @@ def test_a_handler_that_the_program_set_before_the_fork_is_its_workers(script: S
         os.kill(pid, signal.SIGUSR1)
         eventually((made.directory / str(pid)).exists)
         assert 0 == run_command(made, "reload").returncode
+
+
+def test_a_program_that_cancels_all_tasks_drains_all_the_same(script: StartScript) -> None:
+    """None of the tasks that it finds is what makes it a worker."""
+    cancel = (
+        "        await asyncio.sleep(0.1)\n"
+        "        for task in asyncio.all_tasks() - {asyncio.current_task()}:\n"
+        "            task.cancel()\n"
+        "        open(f'cancelled {FORK_ID}', 'w').close()\n"
+    )
+    made = script(
+        changed(
+            (
+                "        await asyncio.Event().wait()\n",
+                cancel + "        await asyncio.Event().wait()\n",
+            )
+        )
+    )
+    for fork_id in range(2):
+        eventually((made.directory / f"cancelled {fork_id}").exists)
+
+    assert 0 == made.stop()
+    assert 2 == made.log().count("Drained in")
+
+
+def test_a_program_may_run_several_loops_one_after_another(script: StartScript) -> None:
+    """Also if each of them has servers: the worker goes on with the loop that runs."""
+    first = "    asyncio.run(asyncio.wait_for(post_fork_main(), 0.1))\n"
+    twice = f"    try:\n    {first}    except TimeoutError:\n        print('again')\n"
+    made = script(changed((RUN, twice + RUN)))
+    eventually(lambda: 2 == made.output().count("again"))
+
+    assert b"v1" == made.get("/")
+    assert 0 == run_command(made, "reload").returncode
+    assert 0 == made.stop()
+    assert "Traceback" not in made.log()

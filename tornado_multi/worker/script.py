@@ -53,11 +53,13 @@ class _Joining:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._worker: Worker | None = None
-        self._life: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def add_sockets(self, server: TCPServer, sockets: Iterable[socket.socket]) -> None:
         """Stand in for ``TCPServer.add_sockets`` of every server."""
-        worker = self._worker or self._join()
+        worker = self._worker
+        if worker is None or worker.has_lost_its_loop():  # the program runs another one now
+            worker = self._join()
         if isinstance(server, HTTPServer) and not isinstance(server, DrainingHTTPServer):
             # A subclass of the script's own: it gets our connection handling before its own.
             kind = type(server)
@@ -81,15 +83,22 @@ class _Joining:
         worker = self._worker = Worker(self._assignment, loop)
         DrainingHTTPServer.accepting = worker.accepting
         DrainingHTTPServer.connections = worker.connections
-        self._life = loop.create_task(self._live(worker), name="tornado_multi worker")
+        self._task = loop.create_task(self._begin(worker), name="tornado_multi begin")
         return worker
 
-    async def _live(self, worker: Worker) -> None:
-        """Serve until told to leave, drain, and end the main program."""
+    async def _begin(self, worker: Worker) -> None:
         worker.hear()
         worker.explain_autoreload()
         worker.become_ready(self._assignment.hooks)
-        await worker.told_to_leave
+        # No task of ours waits for it: a program may cancel or await all tasks that it finds.
+        worker.told_to_leave.add_done_callback(lambda _: self._leave(worker))
+
+    def _leave(self, worker: Worker) -> None:
+        loop = worker.told_to_leave.get_loop()
+        self._task = loop.create_task(self._end(worker), name="tornado_multi end")
+
+    async def _end(self, worker: Worker) -> None:
+        """Drain, and end the main program."""
         await worker.drain_and_report()
         # The end of the main task stops the loop, and its owner then cancels us too.
         with contextlib.suppress(asyncio.CancelledError):
