@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from support import processes
+from support.activation import free_port
 from support.cluster import can_bind, is_listening
 from support.commands import run_command
 from support.load import Load
 from support.scripts import GUIDE, ScriptCluster
 from support.waiting import eventually
+
+from tornado_multi.testing.fetching import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -750,3 +753,27 @@ def test_a_program_may_run_several_loops_one_after_another(script: StartScript) 
     assert 0 == run_command(made, "reload").returncode
     assert 0 == made.stop()
     assert "Traceback" not in made.log()
+
+
+def test_a_listener_that_each_worker_binds_is_ended_by_its_drain(script: StartScript) -> None:
+    """With reuse_port the kernel would go on to queue clients for a worker that takes none."""
+    port = free_port()
+    listen = f"        server.listen({port}, '127.0.0.1', reuse_port=True)\n"
+    made = script(changed((BIND, ""), (ADD, listen), ("fork_processes(2)", "fork_processes(1)")))
+    url = f"http://127.0.0.1:{port}"
+
+    def get(path: str) -> bytes:
+        return fetch(url + path, headers={}, timeout_s=20).body
+
+    bodies = []
+    asking = threading.Thread(target=lambda: bodies.append(get("/slow?s=3")))
+    asking.start()
+    eventually(lambda: made.worker(0)["in_flight"] == 1)
+    done = run_command(made, "reload", "--no-wait-drain")
+    assert 0 == done.returncode, done.stderr
+    eventually(lambda: made.workers("draining"))
+    answers = {get("/") for _ in range(20)}
+    asking.join(20)
+
+    assert {b"v1"} == answers
+    assert [b"begun done"] == bodies

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from tornado_multi.worker.server import DrainingHTTPServer
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tornado_multi.assignment import Assignment
 
@@ -47,11 +48,18 @@ def enter_script_worker(assignment: Assignment) -> None:
     private.replace_add_sockets((TCPServer, DrainingHTTPServer), joining.add_sockets)
 
 
+def _open_inodes() -> Iterator[int]:
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own
+            yield os.fstat(int(name)).st_ino
+
+
 class _Joining:
     """Waits for the first server."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
+        self._inherited = set(_open_inodes())
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +74,11 @@ class _Joining:
             name = f"Draining{kind.__name__}"
             server.__class__ = type(name, (DrainingHTTPServer, kind), {})
             private.without_header_timeout(server)
-        private.add_sockets(server, sockets, worker.accepting)
+        private.add_sockets(server, sockets, worker.accepting, self._is_own)
+
+    def _is_own(self, sock: socket.socket) -> bool:
+        """Tell whether this worker has bound a socket by itself, for example with ``reuse_port``."""
+        return os.fstat(sock.fileno()).st_ino not in self._inherited
 
     def _join(self) -> Worker:
         """Live on the loop of this thread from now on.
