@@ -755,6 +755,30 @@ def test_a_program_may_run_several_loops_one_after_another(script: StartScript) 
     assert "Traceback" not in made.log()
 
 
+def test_a_drain_goes_on_with_the_next_loop(script: StartScript) -> None:
+    """A loop may end while its worker is told to leave; the word is not lost with it."""
+    ends = "        while not worker_is_told():\n            await asyncio.sleep(0.001)\n"
+    told = (
+        "    def worker_is_told():\n"
+        "        title = open('/proc/self/cmdline').read()\n"
+        "        return 'draining' in title\n\n"
+    )
+    first = "    asyncio.run(post_fork_main())\n"
+    text = changed(
+        ("        await asyncio.Event().wait()\n", ends),
+        (FORK, FORK + told),
+        (RUN, first + "    print('again')\n" + RUN),
+        ("fork_processes(2)", "fork_processes(1)"),
+    )
+    made = script(text)
+    with made.connect():
+        eventually(lambda: made.worker(0)["connections"] == 1)
+        code = made.stop()
+
+    assert 0 == code
+    assert "again" in made.output()
+
+
 def test_a_listener_that_each_worker_binds_is_ended_by_its_drain(script: StartScript) -> None:
     """With reuse_port the kernel would go on to queue clients for a worker that takes none."""
     port = free_port()

@@ -92,18 +92,22 @@ class _Joining:
             )
             raise RuntimeError(text)
         loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]  # asyncio is the only one
-        worker = self._worker = Worker(self._assignment, loop)
+        before, worker = self._worker, Worker(self._assignment, loop)
+        self._worker = worker
         DrainingHTTPServer.accepting = worker.accepting
         DrainingHTTPServer.connections = worker.connections
-        self._task = loop.create_task(self._begin(worker), name="tornado_multi begin")
+        was_told = before is not None and before.told_to_leave.done()
+        self._task = loop.create_task(self._begin(worker, was_told), name="tornado_multi begin")
         return worker
 
-    async def _begin(self, worker: Worker) -> None:
+    async def _begin(self, worker: Worker, was_told_to_leave: bool) -> None:  # noqa: FBT001 - private
         worker.hear()
         worker.explain_autoreload()
         worker.become_ready(self._assignment.hooks)
         # No task of ours waits for it: a program may cancel or await all tasks that it finds.
         worker.told_to_leave.add_done_callback(lambda _: self._leave(worker))
+        if was_told_to_leave and not worker.told_to_leave.done():  # on a loop that ended first
+            worker.told_to_leave.set_result(None)
 
     def _leave(self, worker: Worker) -> None:
         loop = worker.told_to_leave.get_loop()
