@@ -16,7 +16,7 @@ import pytest
 from support.cluster import VICTIMS
 from support.commands import run_command
 from support.load import Load
-from support.posting import PostingClient, RawKeepAliveClient
+from support.posting import PostingClient, RawKeepAliveClient, post_through_reloads
 from support.waiting import eventually
 from support.websockets import open_websocket, read_close_code
 
@@ -76,18 +76,7 @@ def test_posts_through_reloads_all_succeed(
     made = cluster(workers=2, bind=bind)
     address = str(path) if kind == "unix" else made.port()
     clients = [PostingClient(address, 63, pause_s) for _ in range(8)]
-    for client in clients:
-        client.start()
-    reloads = 0
-    while reloads < 5 or any(client.posted < 63 for client in clients):
-        assert reload(made)["succeeded"]
-        reloads += 1
-        if reloads == 5:
-            for client in clients:
-                client.enough.set()
-    for client in clients:
-        client.join(60)
-    results = sum((client.results for client in clients), Counter())
+    results, reloads = post_through_reloads(clients, lambda: reload(made)["succeeded"])
 
     assert {"success"} == set(results), results
     assert results["success"] >= 500

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.certificates import Authority, Signed
 from support.commands import run_command
-from support.posting import PostingClient, UnixConnection
+from support.posting import PostingClient, UnixConnection, post_through_reloads
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -328,18 +328,7 @@ def test_posts_through_reloads_all_succeed(
     address = str(path) if kind == "unix" else made.port()
     context = authority.client_context()
     clients = [PostingClient(address, 63, 0.005, context) for _ in range(8)]
-    for client in clients:
-        client.start()
-    reloads = 0
-    while reloads < 5 or any(client.posted < 63 for client in clients):
-        assert reload(made)["succeeded"]
-        reloads += 1
-        if reloads == 5:
-            for client in clients:
-                client.enough.set()
-    for client in clients:
-        client.join(60)
-    results = sum((client.results for client in clients), Counter())
+    results, _ = post_through_reloads(clients, lambda: reload(made)["succeeded"])
 
     assert {"success"} == set(results), results
     assert results["success"] >= 504

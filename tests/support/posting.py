@@ -13,6 +13,7 @@ from support.waiting import pause
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 BODY = b"x" * 16384
 
@@ -164,3 +165,24 @@ class RawKeepAliveClient(threading.Thread):
         wish = headers.get("Connection", "").lower()
         kept = wish != "close" if self._version == "1.1" else wish == "keep-alive"
         return ("success" if b" 200 " in status else repr(status)), kept
+
+
+def post_through_reloads(
+    clients: list[PostingClient], reload: Callable[[], bool], at_least: int = 5
+) -> tuple[Counter[str], int]:
+    """Let clients post while reloads go on in a loop. Returns how posts ended, and how many reloads.
+
+    Args: at_least: so many reloads; then clients that have posted enough leave.
+    """
+    for client in clients:
+        client.start()
+    reloads = 0
+    while reloads < at_least or any(client.is_alive() for client in clients):
+        assert reload(), "a reload failed"
+        reloads += 1
+        if reloads == at_least:
+            for client in clients:
+                client.enough.set()
+    for client in clients:
+        client.join(60)
+    return sum((client.results for client in clients), Counter()), reloads

@@ -240,12 +240,12 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
                 lambda: ListenerSet(listeners),
                 script=ScriptPlan(spawner, workers),
             )
+            for stream in (sys.stdout, sys.stderr):  # or both processes would print what lies there
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            pid = os.fork()
         except REFUSALS as error:
             sys.exit(refuse(error))
-        for stream in (sys.stdout, sys.stderr):  # or both processes would print what lies there
-            with contextlib.suppress(Exception):
-                stream.flush()
-        pid = os.fork()
         if pid == 0:
             cleanup.pop_all()  # the parent's to give back
             ours.close()
