@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.loading import LoadError
@@ -55,6 +55,14 @@ class Hooks:
 
     functions: dict[str, Callable[..., Any]]
     timeout_s: float
+    limit: str = "hook_timeout_s"
+    """What sets *timeout_s*, as users read it."""
+
+    def within(self, at_most_s: float, limit: str) -> Hooks:
+        """Return the same hooks with no more time than *at_most_s*, which *limit* sets."""
+        return (
+            self if at_most_s >= self.timeout_s else replace(self, timeout_s=at_most_s, limit=limit)
+        )
 
     def names(self) -> tuple[str, ...]:
         return tuple(self.functions)
@@ -128,7 +136,7 @@ class Hooks:
         return HookFailed(name, f"{name} failed: {first_line(error)}", app_traceback(error))
 
     def _timeout_text(self, name: str) -> str:
-        return f"{name} did not return within {self.timeout_s:g} s (hook_timeout_s)."
+        return f"{name} did not return within {self.timeout_s:g} s ({self.limit})."
 
 
 def find_hooks(settings: HookSettings, module: object | None) -> Hooks:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SHOP_PAGE = "docs/howto/start-a-service.md"
 CHECKOUT_PAGES = ("README.md", "docs/tutorial.md")
-ROOT_PAGES = ("docs/howto/behind-a-proxy.md",)
-"""They need another group than the user's own."""
+ROOT_PAGES = ("docs/howto/behind-a-proxy.md", "docs/howto/run-as-another-user.md")
+"""They need another group, or user, than our own."""
 
 CHECKOUT = "/srv/checkout"
 SHOP = "/srv/shop"
@@ -59,7 +59,7 @@ def prepare(machine: Machine, page: str) -> None:
 def test_a_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     """Every block of a page has the effect and the output that it shows, and no process is left."""
     if page in ROOT_PAGES and os.getuid() != 0:
-        pytest.skip("This page sets a group, so it is run as root.")
+        pytest.skip("This page sets a group or a user, so it is run as root.")
     with Machine(tmp_path, CHECKOUT if page in CHECKOUT_PAGES else SHOP) as machine:
         prepare(machine, page)
         for step in steps_of(page):

@@ -454,7 +454,7 @@ def test_stacks_show_threads_and_tasks_also_of_a_blocked_worker(cluster: StartCl
 
     assert (1, 1) == (len(blocked), len(free))
     assert re.search(r"hello\.py\", line \d+ in get", blocked[0]["threads"])
-    assert "in main" in free[0]["tasks"]
+    assert "in _live" in free[0]["tasks"]
     assert "tasks unknown" in text
     assert VICTIMS.name in text
 

@@ -156,6 +156,17 @@ def test_a_hook_that_hangs_is_interrupted(*, on_loop: bool) -> None:
     assert "# the line" in failure.detail
 
 
+def test_less_time_may_be_given() -> None:
+    """A hook of a drain has no more than the drain; the sentence says what set the limit."""
+    made = hooks(lambda: threading.Event().wait(60))
+    shorter = made.within(0.02, "the drain's time")
+    failure = shorter.call("on_ready")
+
+    assert made is made.within(5.0, "the drain's time")
+    assert failure is not None
+    assert "on_ready did not return within 0.02 s (the drain's time)." == failure.reason
+
+
 def test_a_hook_that_computes_for_ever_is_interrupted() -> None:
     """Python code that calls nothing is reached too."""
 
@@ -322,7 +333,8 @@ def test_an_async_hook_is_awaited_to_its_end() -> None:
         await asyncio.get_running_loop().create_task(asyncio.sleep(0))
         await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
         async with asyncio.timeout(10):
-            seen.append("awaited")
+            await asyncio.sleep(0)
+        seen.append("awaited")
 
     assert None is call_on_loop(hook)
     assert ["awaited"] == seen

@@ -7,6 +7,7 @@ lines ``hook fault``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -39,7 +40,7 @@ def record(hook: str, *arguments: Any) -> None:
         file.write(line + "\n")
 
 
-def misbehave(hook: str) -> None:
+def misbehave(hook: str) -> None:  # noqa: C901 - one case per fault
     """Do what the test asks of this hook."""
     faults = dict(line.split() for line in Path(os.environ["HOOK_FAULTS"]).read_text().splitlines())
     match faults.get(hook):
@@ -49,10 +50,8 @@ def misbehave(hook: str) -> None:
             time.sleep(600)
         case "stubborn":
             while True:
-                try:
+                with contextlib.suppress(BaseException):
                     time.sleep(600)
-                except BaseException:
-                    pass
         case "segfaults":
             os.kill(os.getpid(), signal.SIGSEGV)
             time.sleep(600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,10 +19,8 @@ async def act(hook: str) -> None:
         await asyncio.Event().wait()
     if f"{hook} ignores" in Path(os.environ["HOOK_FAULTS"]).read_text():
         while True:
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(600)
-            except asyncio.CancelledError:
-                pass
     misbehave(hook)
     record(f"{hook} done")
 

@@ -64,7 +64,8 @@ def become(account: Account) -> None:
     os.setgroups(account.group_ids)
     os.setresgid(account.group_id, account.group_id, account.group_id)
     os.setresuid(account.user_id, account.user_id, account.user_id)
-    # Without this /proc/self belongs to root, and a worker could not measure its own memory.
+    # Without this /proc/self belongs to root: the app could not open its own environ, and tools of
+    # its user could not look at it. Source: proc(5), PR_SET_DUMPABLE.
     make_dumpable()
     if account.user_name is not None:
         os.environ["USER"] = os.environ["LOGNAME"] = account.user_name

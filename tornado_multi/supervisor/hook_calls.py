@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.supervisor import events as ev
-from tornado_multi.supervisor.state import HookCall, State, Zygote, ZygoteState
+from tornado_multi.supervisor.state import HookCall, ReloadStep, State, Zygote, ZygoteState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +38,17 @@ def call_hook(state: State, hook: str, report: dict[str, Any], now_s: float) -> 
 
 
 def calling_zygote(state: State, hook: str) -> Zygote | None:
-    """Return the zygote that forks the process for a hook."""
+    """Return the zygote that forks the process for a hook: the newest that is not on trial."""
+    reload = state.reload
+    on_trial = reload is not None and reload.step in {ReloadStep.IMPORTING, ReloadStep.CANARY}
+    trial = reload.generation if reload is not None and on_trial else None
     able = [
         zygote
         for zygote in state.zygotes.values()
         if zygote.state is ZygoteState.READY
         and zygote.kill_reason is None
         and not zygote.released
+        and zygote.generation != trial
         and hook in zygote.hooks
     ]
     return max(able, key=lambda zygote: zygote.generation, default=None)

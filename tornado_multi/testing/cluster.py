@@ -209,10 +209,11 @@ class Cluster(Tree):
         return self.wait_for(replaced, within_s=within_s, about=about) or 0
 
     def wait_log(self, text: str, *, within_s: float = 15.0) -> str:
-        """Wait until the log has a line with *text*. Returns the first such line."""
+        """Wait until the log has a line with *text*. Returns the first such line, whole."""
 
         def line() -> str | None:
-            return next((line for line in self.log().splitlines() if text in line), None)
+            *whole, _ = self.log().split("\n")
+            return next((line for line in whole if text in line), None)
 
         about = f"the log has {text!r}"
         return self.wait_for(line, within_s=within_s, about=about) or ""

@@ -122,6 +122,9 @@ class Worker:
         self._title("draining")
         self.send(msg.Draining())
         begun_s = self._loop.time()
+        self._hooks = self._hooks.within(
+            max(LEAST_HOOK_S, self._drain_timeout_s), "the drain's time"
+        )
         on_drain = self._begin_hook("on_drain")
         self._drain = Drain(
             self.connections,
@@ -159,8 +162,8 @@ class Worker:
             self.send(failure)
 
     async def _wait_for_hook(self, call: asyncio.Task[None], left_s: float) -> None:
-        """Give on_drain what is left of the drain's time."""
-        await asyncio.wait({call}, timeout=max(LEAST_HOOK_S, left_s))
+        """Give on_drain what is left of the drain's time, and a moment to say itself that it hung."""
+        await asyncio.wait({call}, timeout=max(LEAST_HOOK_S, left_s) + LEAST_HOOK_S)
         if not call.done():
             call.cancel()
             self.send(

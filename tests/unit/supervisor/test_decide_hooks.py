@@ -111,6 +111,18 @@ def test_a_worker_without_a_place_is_told_too() -> None:
     )
 
 
+def test_the_newest_zygote_that_has_proved_itself_is_asked() -> None:
+    """Not the one of a reload whose canary is still to come; then that one, if it has the hook."""
+    ready = [(11.5, ev.WorkerForked(2, 300)), (11.5, ev.WorkerReady(2))]
+    trial = calls(reloading(begun(2)).then(crash(1, 11.0)))
+    newest = calls(reloading(begun(2)).then(*ready, crash(1, 12.0)))
+    older = calls(reloading(begun(2), hooks=()).then(*ready, crash(1, 12.0)))
+
+    assert [1] == [call.generation for call in trial]
+    assert [2] == [call.generation for call in newest]
+    assert [1] == [call.generation for call in older]
+
+
 def test_numbers_are_not_used_twice() -> None:
     """Two ends at once are two calls."""
     made = begun(2).then(crash(0, 100.0), crash(1, 100.0))
@@ -174,8 +186,10 @@ def test_a_call_that_does_not_end_is_killed() -> None:
     assert [ev.KillHook(1)] == [act for act in acts if not isinstance(act, ev.ForkWorker)]
     assert [] == [act for act in again if isinstance(act, ev.KillHook)]
     assert [
-        "error supervisor: The process of on_worker_exit did not end within 5 s (hook_timeout_s) "
-        "and was killed."
+        (
+            "error supervisor: The process of on_worker_exit did not end within 5 s (hook_timeout_s) "
+            "and was killed."
+        )
     ] == made.said
 
 
