@@ -117,11 +117,11 @@ FAULTS = {
     "raises": ("raise LookupError('no such thing')\n", "LookupError: no such thing"),
     "exits": ("import sys\nsys.exit('not today')\n", "sys.exit('not today')"),
     "dies": ("import os\nos._exit(9)\n", "exited with code 9"),
-    "hangs": ("import threading\nthreading.Event().wait()\n", "did not finish within 1 s"),
+    "hangs": ("import threading\nthreading.Event().wait()\n", "did not finish within 3 s"),
     "factory": ("def make_app():\n    raise KeyError('tenant')\n", "KeyError: 'tenant'"),
     "factory hangs": (
         "def make_app():\n    import threading\n    threading.Event().wait()\n",
-        "did not report ready within 1 s",
+        "did not report ready within 3 s",
     ),
     "unhealthy": (
         (
@@ -143,7 +143,7 @@ def test_a_reload_that_fails_changes_nothing(
         "release:make_app",
         chdir=app,
         workers=2,
-        options=["--boot-timeout-s", "1" if "hangs" in fault else "30", "--health-path", "/health"],
+        options=["--boot-timeout-s", "3" if "hangs" in fault else "30", "--health-path", "/health"],
     )
     pids = made.worker_pids()
     extra, said = FAULTS[fault]

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from support import processes
+from support.activation import free_port
 from support.cluster import can_bind, is_listening
 from support.commands import run_command
 from support.load import Load
 from support.scripts import GUIDE, ScriptCluster
 from support.waiting import eventually
+
+from tornado_multi.testing.fetching import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,7 +239,7 @@ def test_a_reload_takes_the_number_of_workers_from_the_script(script: StartScrip
         (FORK, "    return\n", "exited with code 0 before it called fork_processes"),
         (RUN, "    raise ValueError('after the fork')\n", "ValueError: after the fork"),
         (RUN, "    return\n", "returned from its main program"),
-        (ADD, "", "did not call add_sockets of a Tornado server within 2 s"),
+        (ADD, "", "did not call add_sockets of a Tornado server within 5 s"),
     ],
     ids=[
         "syntax",
@@ -250,7 +253,7 @@ def test_a_reload_takes_the_number_of_workers_from_the_script(script: StartScrip
 )
 def test_a_bad_edit_changes_nothing(script: StartScript, old: str, new: str, said: str) -> None:
     """Exit 1 with the reason, the same worker pids, and every request answered by the old code."""
-    made = script(environment={"TORNADO_MULTI_BOOT_TIMEOUT_S": "2"})
+    made = script(environment={"TORNADO_MULTI_BOOT_TIMEOUT_S": "5"})
     pids = made.worker_pids()
     with Load(made.port(), 4) as load:
         made.edit('"v1"', '"v2"')
@@ -477,6 +480,16 @@ def test_max_restarts_is_taken_and_explained(script: StartScript) -> None:
     assert 1 == made.log().count("max_restarts is not used")
 
 
+def test_options_that_a_script_does_not_use_are_named(script: StartScript) -> None:
+    """Nobody may believe that a certificate of the environment protects what the program serves."""
+    given = {"TLS_CERTIFICATE": "/certificate.pem", "WORKERS": "7", "DRAIN_TIMEOUT_S": "5"}
+    made = script(environment={f"TORNADO_MULTI_{name}": text for name, text in given.items()})
+
+    assert "tls_certificate=/certificate.pem is not used" in made.log()
+    assert "workers=7 is not used" in made.log()
+    assert 2 == made.log().count("is not used")
+
+
 def test_hooks_of_the_script_are_called(script: StartScript) -> None:
     """By name in the main module, as for ``serve`` in the app's."""
     text = changed(
@@ -576,3 +589,215 @@ def test_the_supervisor_holds_nothing_of_the_programs(script: StartScript) -> No
     }
 
     assert {made.zygote_pid(), *made.worker_pids()} == holders
+
+
+# --- what the program leaves behind ---------------------------------------------------------------
+
+
+def test_a_loop_policy_of_the_program_is_for_its_workers(script: StartScript) -> None:
+    """The supervisor keeps to asyncio's loop, on which it may hear of its children."""
+    made = script(changed(("VERSION =", "import uvloop\nuvloop.install()\nVERSION =")))
+    done = run_command(made, "reload")
+
+    assert 0 == done.returncode, done.stderr
+    assert b"v1" == made.get("/")
+    assert 0 == made.stop()
+
+
+@pytest.mark.parametrize("handler", ["signal.SIG_DFL", "lambda *_: 1 / 0"])
+def test_a_timer_of_the_programs_start_does_not_reach_the_supervisor(
+    script: StartScript, handler: str
+) -> None:
+    """It limited the way to the fork; workers don't inherit it, and the supervisor drops it."""
+    limit = f"    import signal\n    signal.signal(signal.SIGALRM, {handler})\n"
+    limit += "    signal.setitimer(signal.ITIMER_REAL, 1)\n"
+    made = script(changed((FORK, limit + FORK)))
+    eventually(lambda: min(row["uptime_s"] for row in made.workers()) > 1.5)
+
+    assert b"v1" == made.get("/")
+
+
+def test_a_title_of_the_programs_own_costs_no_environment(script: StartScript) -> None:
+    """A title overwrites what /proc says of the environment, which a reload is to keep."""
+    text = changed(
+        (
+            "VERSION =",
+            "from setproctitle import setproctitle\nsetproctitle('shop master')\nVERSION =",
+        ),
+        ("self.write(VERSION)", "self.write(os.environ['SEEN'])"),
+    )
+    made = script(text, environment={"SEEN": "as given"})
+    done = run_command(made, "reload")
+
+    assert 0 == done.returncode, done.stderr
+    assert b"as given" == made.get("/")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(script: StartScript, closed: str) -> None:
+    """No listener gets the number of one of them, so that a reload finds all of them again."""
+    made = script(wrapper=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    done = run_command(made, "reload")
+
+    assert 0 == done.returncode, done.stderr
+    assert b"v1" == made.get("/")
+
+
+@pytest.mark.parametrize("way", ["path", "module"])
+def test_a_directory_that_the_shell_does_not_know(
+    script: StartScript, tmp_path: Path, way: str
+) -> None:
+    """Service managers change it without a word in $PWD; a reload begins there all the same."""
+    text = changed(("VERSION =", "open('service.py').close()\nVERSION ="))
+    command = (str(tmp_path / "s0" / "service.py"),) if way == "path" else ("-m", "service")
+    made = script(text, command=command, environment={"PWD": "/usr"})
+    done = run_command(made, "reload")
+
+    assert 0 == done.returncode, done.stderr
+
+
+def test_a_main_file_is_named_after_its_directory(script: StartScript, tmp_path: Path) -> None:
+    """``python __main__.py`` in the directory is the same service as ``python DIRECTORY``."""
+    (tmp_path / "s0").mkdir()
+    (tmp_path / "s0" / "__main__.py").write_text(GUIDE)
+    made = script(command=("__main__.py",))
+
+    assert "s0" == made.status()["name"]
+
+
+def test_a_supervisor_that_is_killed_takes_a_loading_program_with_it(script: StartScript) -> None:
+    """It would hold the ports, and become a service of its own when it comes to its fork."""
+    made = script()
+    port = made.port()
+    made.edit("VERSION =", "open('loads', 'w').close()\ntime.sleep(60)\nVERSION =")
+    made.signal(signal.SIGHUP)
+    eventually((made.directory / "loads").exists)
+    os.kill(made.pid, signal.SIGKILL)
+    made.wait_gone()
+    eventually(lambda: not made.leftovers())
+
+    assert can_bind(port)
+    made.control.unlink()  # a killed supervisor can't
+    (made.directory / "control.sock.lock").unlink()
+
+
+def test_programs_that_the_loading_program_starts_can_be_ended(script: StartScript) -> None:
+    """They inherit no mask: at a reload TERM ends them as it did at the start."""
+    helper = "import subprocess\nhelper = subprocess.Popen(['sleep', '60'])\n"
+    helper += "helper.terminate()\nhelper.wait()\n"
+    made = script(changed(("VERSION =", helper + "VERSION =")))
+    done = run_command(made, "reload")
+
+    assert 0 == done.returncode, done.stderr
+
+
+def test_a_server_on_another_thread_is_refused(script: StartScript) -> None:
+    """At once and with the reason: the worker lives on the main thread's loop."""
+    thread = (
+        "    import threading\n"
+        "    serving = threading.Thread(target=asyncio.run, args=(post_fork_main(),), name='side')\n"
+        "    serving.start()\n"
+        "    serving.join()\n"
+        "    sys.exit(9)\n"
+    )
+    made = script(changed((RUN, thread)), ready=False)
+
+    assert 3 == made.wait_gone()
+    assert "must get its sockets in the main thread" in made.log()
+    assert "add_sockets was called in 'side'" in made.log()
+
+
+def test_a_handler_that_the_program_set_before_the_fork_is_its_workers(script: StartScript) -> None:
+    """USR1 and USR2 are free for the program, as after Tornado's fork, also after a reload."""
+    handler = "import signal\n"
+    handler += "signal.signal(signal.SIGUSR1, lambda *_: open(f'{os.getpid()}', 'w').close())\n"
+    made = script(changed(("VERSION =", handler + "VERSION =")))
+    for _ in range(2):
+        pid = made.worker(0)["pid"]
+        os.kill(pid, signal.SIGUSR1)
+        eventually((made.directory / str(pid)).exists)
+        assert 0 == run_command(made, "reload").returncode
+
+
+def test_a_program_that_cancels_all_tasks_drains_all_the_same(script: StartScript) -> None:
+    """None of the tasks that it finds is what makes it a worker."""
+    cancel = (
+        "        await asyncio.sleep(0.1)\n"
+        "        for task in asyncio.all_tasks() - {asyncio.current_task()}:\n"
+        "            task.cancel()\n"
+        "        open(f'cancelled {FORK_ID}', 'w').close()\n"
+    )
+    made = script(
+        changed(
+            (
+                "        await asyncio.Event().wait()\n",
+                cancel + "        await asyncio.Event().wait()\n",
+            )
+        )
+    )
+    for fork_id in range(2):
+        eventually((made.directory / f"cancelled {fork_id}").exists)
+
+    assert 0 == made.stop()
+    assert 2 == made.log().count("Drained in")
+
+
+def test_a_program_may_run_several_loops_one_after_another(script: StartScript) -> None:
+    """Also if each of them has servers: the worker goes on with the loop that runs."""
+    first = "    asyncio.run(asyncio.wait_for(post_fork_main(), 0.1))\n"
+    twice = f"    try:\n    {first}    except TimeoutError:\n        print('again')\n"
+    made = script(changed((RUN, twice + RUN)))
+    eventually(lambda: 2 == made.output().count("again"))
+
+    assert b"v1" == made.get("/")
+    assert 0 == run_command(made, "reload").returncode
+    assert 0 == made.stop()
+    assert "Traceback" not in made.log()
+
+
+def test_a_drain_goes_on_with_the_next_loop(script: StartScript) -> None:
+    """A loop may end while its worker is told to leave; the word is not lost with it."""
+    ends = "        while not worker_is_told():\n            await asyncio.sleep(0.001)\n"
+    told = (
+        "    def worker_is_told():\n"
+        "        title = open('/proc/self/cmdline').read()\n"
+        "        return 'draining' in title\n\n"
+    )
+    first = "    asyncio.run(post_fork_main())\n"
+    text = changed(
+        ("        await asyncio.Event().wait()\n", ends),
+        (FORK, FORK + told),
+        (RUN, first + "    print('again')\n" + RUN),
+        ("fork_processes(2)", "fork_processes(1)"),
+    )
+    made = script(text)
+    with made.connect():
+        eventually(lambda: made.worker(0)["connections"] == 1)
+        code = made.stop()
+
+    assert 0 == code
+    assert "again" in made.output()
+
+
+def test_a_listener_that_each_worker_binds_is_ended_by_its_drain(script: StartScript) -> None:
+    """With reuse_port the kernel would go on to queue clients for a worker that takes none."""
+    port = free_port()
+    listen = f"        server.listen({port}, '127.0.0.1', reuse_port=True)\n"
+    made = script(changed((BIND, ""), (ADD, listen), ("fork_processes(2)", "fork_processes(1)")))
+    url = f"http://127.0.0.1:{port}"
+
+    def get(path: str) -> bytes:
+        return fetch(url + path, headers={}, timeout_s=20).body
+
+    bodies = []
+    asking = threading.Thread(target=lambda: bodies.append(get("/slow?s=3")))
+    asking.start()
+    eventually(lambda: made.worker(0)["in_flight"] == 1)
+    done = run_command(made, "reload", "--no-wait-drain")
+    assert 0 == done.returncode, done.stderr
+    eventually(lambda: made.workers("draining"))
+    answers = {get("/") for _ in range(20)}
+    asking.join(20)
+
+    assert {b"v1"} == answers
+    assert [b"begun done"] == bodies

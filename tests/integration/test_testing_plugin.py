@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from support.cluster import REPOSITORY, Cluster
+from support.certificates import Authority
+from support.cluster import VICTIMS, Cluster
 from support.waiting import eventually
 
 from tornado_multi.settings.bind import MAX_UNIX_PATH_BYTES
@@ -54,7 +55,6 @@ INI = """
 tornado_multi_app = shop:make_app
 addopts = -p no:cacheprovider --strict-markers
 """
-DOCS = REPOSITORY / "docs" / "howto" / "test-your-service.md"
 WITHOUT_PYTEST_TORNADO = ["-p", "no:tornado", "-W", "error"]
 
 
@@ -357,6 +357,23 @@ def test_it(cluster):
     )
 
 
+def test_a_service_with_a_certificate_is_asked_over_https(tmp_path: Path) -> None:
+    """With tls_certificate and tls_key, URLs, requests and load speak HTTPS."""
+    signed = Authority(tmp_path).sign("shop")
+    options = {"tls_certificate": signed.certificate, "tls_key": signed.key}
+    made = UsersCluster(tmp_path / "c", "hello:make_app", options, chdir=VICTIMS, cwd=tmp_path)
+    try:
+        made.wait_ready()
+        answer = made.get("/who?x=1")
+        with made.load(clients=2) as load:
+            pass
+        assert f"https://127.0.0.1:{made.port}/x" == made.url("/x")
+        assert answer.json()["pid"] in made.worker_pids()
+        assert {"success"} == set(load.results)
+    finally:
+        made.close()
+
+
 def test_a_service_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
     """Tests may run in threads that end: the service is bound to the process, not to them."""
     made: list[Cluster] = []
@@ -394,20 +411,6 @@ def test_a_fork_of_the_tests_starts_services_too(tmp_path: Path) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     assert 0 == code
-
-
-def test_the_examples_of_the_docs_pass(project: Project) -> None:
-    """The files of the how-to page, written down as it says, do what it shows."""
-    text = DOCS.read_text(encoding="utf-8")
-    files = re.findall(r"`(\w+\.\w+)`:\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert {"shop.py", "test_shop.py", "pytest.ini"} == {name for name, _ in files}
-    for name, code in files:
-        project.write(name, code)
-    output, counts = project.run("-p", "no:tornado")
-    shown = re.findall(r"^=+ (\d+) passed in", text, re.MULTILINE)
-
-    assert [str(counts.get("passed"))] == shown, output
-    assert {"passed"} == set(counts), output
 
 
 @pytest.mark.parametrize("temporary", ["", "t" * MAX_UNIX_PATH_BYTES])

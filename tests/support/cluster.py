@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from support import processes
 from tornado_multi.process.linux import become_child_subreaper
 from tornado_multi.testing.fetching import fetch
+from tornado_multi.testing.leash import leashed
 from tornado_multi.testing.tree import Tree
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ AS_PROCESS_1 = [
 
 class Cluster(Tree):
     """One ``serve`` process in a session of its own."""
+
+    _is_process_1 = False
 
     def __init__(
         self,
@@ -77,11 +80,10 @@ class Cluster(Tree):
             wrappers += ["sh", "-c", f'ulimit -Sn {nofile_soft} && exec "$@"', "sh"]
         super().__init__(
             directory,
-            arguments,
+            leashed(["serve", *arguments], python_flags),
             control=control,
             cwd=REPOSITORY,
             environment={**os.environ, **(environment or {})},
-            flags=python_flags,
             wrapper=wrappers,
             pass_fds=pass_fds,
             log_fd=log_fd,

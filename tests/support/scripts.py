@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from support.cluster import Cluster
 from tornado_multi.process.linux import become_child_subreaper
+from tornado_multi.testing.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,32 +91,26 @@ class ScriptCluster(Cluster):
         *,
         environment: dict[str, str] | None = None,
         command: Sequence[str] = ("service.py",),
+        wrapper: Sequence[str] = (),
     ) -> None:
         become_child_subreaper()
         directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
         self.script = directory / "service.py"
         self.script.write_text(text)
-        self.control = directory / "control.sock"
-        self._log_path = directory / "log"
-        self._output_path = directory / "output"
-        self._addresses: list[str] = []
+        control = directory / "control.sock"
         variables = {
-            "TORNADO_MULTI_CONTROL": str(self.control),
+            "TORNADO_MULTI_CONTROL": str(control),
             "PWD": str(directory),
             "PYTHONUNBUFFERED": "1",
         }
-        with self._log_path.open("wb") as log, self._output_path.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=directory,
-                env={**os.environ, **variables, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.pid = self.process.pid
+        Tree.__init__(
+            self,
+            directory,
+            [*wrapper, sys.executable, *command],
+            control=control,
+            cwd=directory,
+            environment={**os.environ, **variables, **(environment or {})},
+        )
 
     def edit(self, old: str, new: str) -> None:
         """Change the script's text."""

@@ -121,6 +121,7 @@ def test_every_module_is_imported(watched: Any) -> None:
         "tornado_multi.worker.run",
         "tornado_multi.zygote.run",
         "tornado_multi.zygote_process",
+        "tornado_multi.script_process",
         "tornado_multi.cli.commands",
         "tornado_multi.control.server",
         "tornado_multi.settings.load",

@@ -6,27 +6,17 @@ Heavy rooms (supervisor, asyncio, rich) are imported by the command that needs t
 
 from __future__ import annotations
 
-import os
 import sys
 
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.linux import require_linux
-
-
-def _open_standard_streams() -> None:
-    """Fill closed standard streams, or a listening socket would get the number of one of them."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
-    for name, mode, number in (("stdin", "r", 0), ("stdout", "w", 1), ("stderr", "w", 2)):
-        if getattr(sys, name) is None:  # as Python says that it found the descriptor closed
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+from tornado_multi.process.streams import open_standard_streams
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code. The console script ``tornado-multi``."""
     require_linux()
-    _open_standard_streams()
+    open_standard_streams()
     from tornado_multi.cli.commands import run_command
     from tornado_multi.settings.load import UsageError
 

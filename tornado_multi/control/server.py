@@ -85,16 +85,25 @@ class ControlServer:
             if late:
                 await asyncio.wait(late, timeout=grace_s)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of ours, not one that asyncio makes: Python 3.11 logs a traceback when its own is
+        # cancelled before it began, which the end of the loop does (python/cpython#113538).
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._clients.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._clients.discard(task)
+            if task.cancelled():  # before it began, so that it has closed nothing
+                writer.transport.abort()
+
+        task.add_done_callback(ended)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._converse(reader, writer)
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the client left or dawdled; that is its own affair
         finally:
-            self._clients.discard(task)
             await _close(writer)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

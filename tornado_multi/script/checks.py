@@ -1,10 +1,15 @@
-"""What must not exist when a script forks. Runs in: script, in ``fork_processes``."""
+"""What must not exist when a script forks, and what its supervisor must not keep of it.
+
+Runs in: script, in ``fork_processes``.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import os
+import signal
 import stat
 import threading
 from typing import TYPE_CHECKING
@@ -12,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 RULE = (
     "fork_processes must come before any event loop and any thread: neither survives a fork. "
     "Create them after it, in each worker"
@@ -64,3 +70,16 @@ def silence_fds(numbers: Collection[int]) -> None:
         if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
             os.dup2(null_fd, number, inheritable=False)
     os.close(null_fd)
+
+
+def forget_signals() -> None:
+    """Stop the timers that the script has set and take its signal handlers away: its code must
+    never run here, and a timer of its start must not end the service. Runs in: supervisor of a script.
+    """
+    faulthandler.cancel_dump_traceback_later()
+    for timer in TIMERS:
+        signal.setitimer(timer, 0)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import select
 import socket
 import stat
 import sys
@@ -30,8 +31,15 @@ from tornado_multi.process.channel import Channel, ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.identity import fork_id, is_served
 from tornado_multi.process.linux import process_age_s
-from tornado_multi.script.checks import open_fds, refuse_loops_and_threads, silence_fds
+from tornado_multi.process.streams import open_standard_streams
+from tornado_multi.script.checks import (
+    forget_signals,
+    open_fds,
+    refuse_loops_and_threads,
+    silence_fds,
+)
 from tornado_multi.script.sockets import BindCalls
+from tornado_multi.settings.compare import unused_by_scripts
 from tornado_multi.settings.load import UsageError, read_script_settings, unknown_variables
 from tornado_multi.settings.model import from_plain
 from tornado_multi.settings.paths import typed_directory
@@ -146,8 +154,9 @@ def _script() -> _Script:
 
 
 def _as_starter() -> _Script:
+    open_standard_streams()
     try:
-        settings = read_script_settings(os.path.basename(_script_path()))
+        settings = read_script_settings(os.path.basename(os.path.abspath(_script_path())))
     except UsageError as error:
         print(f"tornado_multi: {error}", file=sys.stderr)
         sys.exit(int(ExitCode.USAGE))
@@ -155,9 +164,11 @@ def _as_starter() -> _Script:
 
 
 def _script_path() -> str:
-    path = sys.argv[0] or "script"
+    path = sys.argv[0] if sys.argv and sys.argv[0] else "script"
+    if os.path.basename(path) != "__main__.py":
+        return path
     # ``python -m shop``: the package's name says more than __main__.py.
-    return os.path.dirname(path) if os.path.basename(path) == "__main__.py" else path
+    return os.path.dirname(os.path.abspath(path))
 
 
 def _as_zygote() -> _Script | None:
@@ -165,8 +176,12 @@ def _as_zygote() -> _Script | None:
     if told is None:
         return None
     channel_fd, stderr_fd, supervisor_pid = map(int, told.split(":"))
-    # A program that the script starts inherits the variable too, but it is no child of ours.
-    if os.getppid() != supervisor_pid or not stat.S_ISSOCK(os.fstat(channel_fd).st_mode):
+    if not _is_socket(channel_fd):
+        return None
+    if os.getppid() != supervisor_pid:
+        if _is_hung_up(channel_fd):
+            leave(0)  # an orphan must not become a service of its own
+        # A program that the script starts inherits the variable too, but it is no child of ours.
         return None
     for fd in (channel_fd, stderr_fd):
         os.set_inheritable(fd, False)
@@ -176,6 +191,20 @@ def _as_zygote() -> _Script | None:
     except ChannelClosed:
         leave(0)
     return _Script(from_plain(boot.settings), BindCalls(boot.listeners), channel, boot, stderr_fd)
+
+
+def _is_socket(fd: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def _is_hung_up(fd: int) -> bool:
+    """Tell whether the other end is gone, whatever waits to be read."""
+    poller = select.poll()
+    poller.register(fd, 0)
+    return any(events & select.POLLHUP for _, events in poller.poll(0))
 
 
 # --- the starter ----------------------------------------------------------------------------------
@@ -189,6 +218,7 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
         for item in take_passed_sockets(os.environ)
     ]
     settings = script.settings
+    notes += unused_by_scripts(settings)
     directory = _starting_directory()
     environment = _starting_environment()
     fds_of_script = open_fds() - {0, 1, 2}
@@ -224,6 +254,7 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
             return _be_zygote(script, theirs, workers)
         code = int(ExitCode.BUG)
         try:
+            forget_signals()
             theirs.close()
             spawner.adopt_first(pid, ours)
             silence_fds(fds_of_script - {listener.sock.fileno() for listener in listeners})
@@ -246,21 +277,35 @@ def _end(code: int) -> NoReturn:
 def _starting_directory() -> str:
     """Return the directory in which the script was started, with links as typed.
 
-    It may have changed its directory since; the shell's $PWD remembers.
+    It may have changed its directory since; the shell's $PWD remembers. A service manager that
+    changes the directory leaves $PWD as it was: it counts only where the program is found there.
     """
     seen = os.environ.get("PWD", "")
-    script = _script_path()
-    if os.path.isabs(seen) and os.path.exists(os.path.join(seen, script)):
-        return seen
+    with contextlib.suppress(OSError):
+        if os.path.isabs(seen) and _is_started_in(seen):
+            return seen
     return typed_directory()
 
 
+def _is_started_in(directory: str) -> bool:
+    if "-m" in sys.orig_argv[1:] and sys.path[:1] and os.path.isabs(sys.path[0]):
+        return os.path.samefile(directory, sys.path[0])  # where ``python -m`` has begun to search
+    script = _script_path()
+    return not os.path.isabs(script) and os.path.exists(os.path.join(directory, script))
+
+
 def _starting_environment() -> dict[str, str]:
-    """Return the environment that the script was started with, without what it has changed since."""
+    """Return the environment that the script was started with, without what it has changed since.
+
+    With what it has changed if it has a title of its own (setproctitle), which overwrites the rest.
+    """
     try:
         with open("/proc/self/environ", "rb") as file:
-            entries = file.read().split(b"\0")
+            block = file.read()
     except OSError:
+        return dict(os.environ)
+    entries = block.removesuffix(b"\0").split(b"\0")
+    if not block.endswith(b"\0") or b"" in entries:
         return dict(os.environ)
     pairs = (os.fsdecode(entry).partition("=") for entry in entries if b"=" in entry)
     return {name: value for name, _, value in pairs}

@@ -284,6 +284,8 @@ class Children:
                         worker.tasks = (number, text)
                     case message:
                         if isinstance(message, msg.Ready) and received.fds:
+                            if worker.stacks_fd is not None:  # a script on its second loop
+                                os.close(worker.stacks_fd)
                             worker.stacks_fd = received.fds[0]
                         self._on_worker_message(worker.row, message)
         except ChannelClosed:

@@ -496,8 +496,12 @@ def _raise_nofile_limit() -> int | None:
 
 
 def serve(supervisor: Supervisor) -> int:
-    """Run the supervisor to its end. Returns the exit code."""
+    """Run the supervisor to its end. Returns the exit code.
+
+    Always on asyncio's own loop: a script may have installed a policy for its workers' loops.
+    """
     try:
-        return asyncio.run(supervisor.run())
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(supervisor.run())
     except KeyboardInterrupt:  # before our handler stood
         return int(ExitCode.DONE)

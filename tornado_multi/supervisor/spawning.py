@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from tornado_multi import script_process
 from tornado_multi.process.channel import Channel
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ PRIVATE_ENVIRONMENT_PREFIXES = ("WATCHDOG_",)
 """What a service manager says to the supervisor alone."""
 VARIABLE = "_TORNADO_MULTI_ZYGOTE"
 """Tells a script that it runs as a zygote: ``CHANNEL_FD:STDERR_FD:SUPERVISOR_PID``."""
+LEASH = (sys.executable, "-I", "-S", script_process.__file__)
+"""Starts a script so that it ends with us. In an interpreter that searches and reads nothing."""
 MOST_OUTPUT_BYTES = 32 * 1024
 QUIET_DURING_SPAWN = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
 
@@ -101,7 +104,7 @@ class ScriptSpawner:
             def start(fds: list[int]) -> int:
                 variable = {VARIABLE: f"{fds[0]}:{stderr_fd}:{os.getpid()}"}
                 return start_quietly(
-                    self._command,
+                    [*LEASH, str(os.getpid()), *self._command],
                     [*fds, stderr_fd],
                     {**self._environment, **variable},
                     directory=self._directory,

@@ -215,7 +215,7 @@ def _finished(
     if concerns(state, worker.generation):
         text = f"Worker {worker.fork_id} of the new generation returned from its main program."
         yield from fail_reload(state, Failure(text, ""), now_s)
-    elif place is not None:
+    elif place is not None and state.is_wanted(worker):
         place.is_finished = True
         place.last_end = "finished: its main program returned"
         yield ev.Say("info", worker_name(worker), "Finished: its main program returned.")

@@ -15,6 +15,7 @@ from tornado_multi.control.client import ControlError, connect
 from tornado_multi.control.protocol import Request
 from tornado_multi.settings.bind import MAX_UNIX_PATH_BYTES
 from tornado_multi.settings.model import ControlSettings, WorkerSettings
+from tornado_multi.testing import leash
 from tornado_multi.testing.errors import HIDE_OUR_FRAMES, ClusterError, ReloadFailed
 from tornado_multi.testing.fetching import Response, fetch
 from tornado_multi.testing.load import Load
@@ -80,7 +81,7 @@ class Cluster(Tree):
         }
         super().__init__(
             directory,
-            to_arguments(app, flat),
+            leash.leashed(["serve", *to_arguments(app, flat)]),
             control=Path(cwd, flat["control"]),
             cwd=cwd,
             environment=inherited | SERVICE_ENVIRONMENT | dict(flat.get("environment") or {}),
@@ -110,18 +111,19 @@ class Cluster(Tree):
 
         Raises: ClusterError: it listens on a unix socket.
         """
-        return self._first_listener()[1]
+        return self._first_listener()[2]
 
     def url(self, path: str = "/") -> str:
         """Return the URL of a path of the service."""
-        host, port = self._first_listener()
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+        self._first_listener()
+        return f"{self.addresses[0]}{path}"
 
-    def _first_listener(self) -> tuple[str, int]:
+    def _first_listener(self) -> tuple[str, str, int]:
+        """Return scheme, host and port."""
         parts = urlsplit(self.addresses[0])
         if parts.hostname is None or parts.port is None:
             raise ClusterError(f"the service listens on {self.addresses[0]}, which has no port")
-        return parts.hostname, parts.port
+        return parts.scheme, parts.hostname, parts.port
 
     def get(
         self, path: str = "/", *, headers: Mapping[str, str] | None = None, timeout_s: float = 30.0
@@ -137,8 +139,8 @@ class Cluster(Tree):
 
         It is entered when each client has had a success; ``results`` says how requests ended.
         """
-        host, port = self._first_listener()
-        return Load(port, clients, path, host)
+        scheme, host, port = self._first_listener()
+        return Load(port, clients, path, host, tls=scheme == "https")
 
     # --- commands ---------------------------------------------------------------------------------
 

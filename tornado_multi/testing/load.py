@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from tornado_multi.testing.errors import HIDE_OUR_FRAMES
+from tornado_multi.testing.fetching import connection_to
 from tornado_multi.testing.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -25,9 +26,16 @@ class KeepAliveClient(threading.Thread):
     """Sends request after request on one connection; opens a new one when it is closed."""
 
     def __init__(
-        self, port: int, path: str = "/", timeout_s: float = 10.0, host: str = "127.0.0.1"
+        self,
+        port: int,
+        path: str = "/",
+        timeout_s: float = 10.0,
+        host: str = "127.0.0.1",
+        *,
+        tls: bool = False,
     ) -> None:
         super().__init__(daemon=True)
+        self._tls = tls
         self._host = host
         self._port = port
         self._path = path
@@ -43,8 +51,8 @@ class KeepAliveClient(threading.Thread):
         connection: http.client.HTTPConnection | None = None
         while not self._leave.is_set():
             if connection is None:
-                connection = http.client.HTTPConnection(
-                    self._host, self._port, timeout=self._timeout_s
+                connection = connection_to(
+                    self._host, self._port, tls=self._tls, timeout_s=self._timeout_s
                 )
             kind, keep = self._request(connection)
             self.results[kind] += 1
@@ -88,9 +96,17 @@ class KeepAliveClient(threading.Thread):
 class Load:
     """Several clients at once, as a context; entered when each of them has had a success."""
 
-    def __init__(self, port: int, clients: int, path: str = "/", host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        port: int,
+        clients: int,
+        path: str = "/",
+        host: str = "127.0.0.1",
+        *,
+        tls: bool = False,
+    ) -> None:
         self._path = path
-        self.clients = [KeepAliveClient(port, path, host=host) for _ in range(clients)]
+        self.clients = [KeepAliveClient(port, path, host=host, tls=tls) for _ in range(clients)]
 
     def __enter__(self) -> Self:
         for client in self.clients:

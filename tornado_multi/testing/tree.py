@@ -42,12 +42,11 @@ class Tree:
     def __init__(
         self,
         directory: Path,
-        arguments: Sequence[str],
+        command: Sequence[str],
         *,
         control: Path,
         cwd: Path,
         environment: Mapping[str, str],
-        flags: Sequence[str] = (),
         wrapper: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
         log_fd: int | None = None,
@@ -57,10 +56,9 @@ class Tree:
 
         Args:
             directory: for the log; is made.
-            arguments: of ``serve``, the app first.
-            control: where they put the control socket.
+            command: what becomes the supervisor.
+            control: where it puts the control socket.
             environment: the whole of it.
-            flags: of the interpreter.
             wrapper: a command that becomes the one that is appended to it.
             log_fd: where standard error goes instead of the log.
             merge_output: whether standard output goes to the log too.
@@ -73,7 +71,7 @@ class Tree:
         self._addresses: list[str] = []
         with self._log_path.open("wb") as log, self._output_path.open("wb") as output:
             self.process = leash.spawn(
-                [*wrapper, *leash.leashed(["serve", *arguments], flags)],
+                [*wrapper, *command],
                 cwd=cwd,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,

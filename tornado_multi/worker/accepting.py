@@ -8,6 +8,7 @@ Runs in: worker, on its loop. ``may_accept`` is pure.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -74,6 +75,7 @@ class Accepting:
         self._taking_all = False
         self._notice = notice
         self._listeners: list[tuple[socket.socket, OnConnection]] = []
+        self._own: list[tuple[socket.socket, OnConnection]] = []
         self._listening = False
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -81,9 +83,16 @@ class Accepting:
         self._aside_until_s = 0.0
         self.connections = 0
 
-    def add(self, sock: socket.socket, on_connection: OnConnection) -> Callable[[], None]:
-        """Begin to accept on one more listener. Returns what ends it (``TCPServer.stop``)."""
+    def add(
+        self, sock: socket.socket, on_connection: OnConnection, *, is_own: bool = False
+    ) -> Callable[[], None]:
+        """Begin to accept on one more listener. Returns what ends it (``TCPServer.stop``).
+
+        Args: is_own: no sibling shares it, so that nobody takes what we leave in its queue.
+        """
         entry = (sock, on_connection)
+        if is_own:
+            self._own.append(entry)
         self._listeners.append(entry)
         if self._listening:
             self._loop.add_reader(sock, self._readable, sock, on_connection)
@@ -92,15 +101,23 @@ class Accepting:
         return functools.partial(self._remove, entry)
 
     def _remove(self, entry: tuple[socket.socket, OnConnection]) -> None:
+        if entry in self._own:
+            self._own.remove(entry)
         if entry in self._listeners:
             self._listeners.remove(entry)
             if self._listening:
                 self._loop.remove_reader(entry[0])
 
     def stop(self) -> None:
-        """Accept nothing from now on. The listeners stay open: siblings share them."""
+        """Accept nothing from now on. Listeners that siblings share stay open; our own are ended, for
+        the kernel would go on to queue connections for us.
+        """
         self._stopped = True
         self._pause()
+        for sock, on_connection in self._own:
+            _take_queue(sock, on_connection)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
 
     def take_all(self, except_for: set[socket.socket]) -> None:
         """Accept whatever is queued from now on, whoever has more: it is the last chance.
@@ -240,6 +257,15 @@ class Accepting:
             for index, state in enumerate(states)
             if state == sb.RowState.READY and index != own and beats[index] > oldest_ns
         ]
+
+
+def _take_queue(sock: socket.socket, on_connection: OnConnection) -> None:
+    """Accept what is queued now."""
+    with contextlib.suppress(OSError):  # BlockingIOError: that was all
+        while True:
+            connection, address = sock.accept()
+            connection.setblocking(False)
+            on_connection(connection, address)
 
 
 def _is_shut(sock: socket.socket) -> bool:

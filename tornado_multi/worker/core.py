@@ -77,6 +77,10 @@ class Worker:
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._loop.add_signal_handler(signal.SIGTERM, self._leave, None)
 
+    def has_lost_its_loop(self) -> bool:
+        """Tell whether the loop of this worker was closed, which only a script can do."""
+        return self._loop.is_closed()
+
     def become_ready(self, hooks: Hooks) -> None:
         """Tell the supervisor that this worker accepts.
 

@@ -36,12 +36,20 @@ def handle_connection(server: TCPServer, sock: socket.socket, address: object) -
     server._handle_connection(sock, address)  # noqa: SLF001
 
 
-def add_sockets(server: TCPServer, sockets: Iterable[socket.socket], accepting: Accepting) -> None:
-    """Accept on *sockets* for a server, in our way; stand in for ``TCPServer.add_sockets``."""
+def add_sockets(
+    server: TCPServer,
+    sockets: Iterable[socket.socket],
+    accepting: Accepting,
+    is_own: Callable[[socket.socket], bool] = lambda _: False,
+) -> None:
+    """Accept on *sockets* for a server, in our way; stand in for ``TCPServer.add_sockets``.
+
+    Args: is_own: whether no sibling shares the socket.
+    """
     for sock in sockets:
         server._sockets[sock.fileno()] = sock  # noqa: SLF001
         server._handlers[sock.fileno()] = accepting.add(  # noqa: SLF001
-            sock, functools.partial(handle_connection, server)
+            sock, functools.partial(handle_connection, server), is_own=is_own(sock)
         )
 
 

@@ -51,6 +51,8 @@ IGNORED_SIGNALS = (
     signal.SIGTTOU,
 )
 """A zygote leaves on command or at end of file; what people and terminals send is not for it."""
+FREE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+"""They mean nothing to a worker: a handler that a script has set before its fork is its workers'."""
 IMPORTED_EARLY = ("tornado.options", "tornado.web")
 """What workers need later anyway, imported while we may still read our own files (``--user``)."""
 
@@ -77,7 +79,8 @@ def take_boot(channel: Channel) -> msg.Boot:
     Raises: ChannelClosed: the supervisor has gone.
     """
     for number in IGNORED_SIGNALS:
-        signal.signal(number, ignore_signal)
+        if number not in FREE_SIGNALS or not callable(signal.getsignal(number)):
+            signal.signal(number, ignore_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     received = channel.receive()
     if received is None or not isinstance(received.message, msg.Boot):

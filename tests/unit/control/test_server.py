@@ -468,6 +468,30 @@ def test_a_client_that_would_wait_for_ever_is_cut_at_the_end(tmp_path: Path) -> 
     asyncio.run(asyncio.wait_for(main(), WITHIN_S))
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the end of the process does that
+@pytest.mark.parametrize("turns", range(4))
+def test_a_client_that_comes_at_the_very_end_is_no_matter(tmp_path: Path, turns: int) -> None:
+    """However far its connection has got when the loop ends, nothing is logged."""
+    problems: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: problems.append(told))
+        service = Service(tmp_path / "c.sock")
+        await service.server.start()
+        client = await service.connect()
+        # No waiting: a timer that is due puts us behind the new connection in the loop's queue.
+        await asyncio.sleep(1e-9)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await service.server.close(grace_s=0.0)
+        client.close()
+
+    asyncio.run(main())
+    gc.collect()
+
+    assert [] == problems
+
+
 # --- the socket -----------------------------------------------------------------------------------
 
 

@@ -123,6 +123,18 @@ def test_a_reload_starts_finished_workers_anew() -> None:
     ]
 
 
+def test_an_old_worker_that_returns_in_a_reload_has_a_successor() -> None:
+    """It is the old code that is done: the reload goes on to its end."""
+    seen = reloading(2).then(
+        (11.0, ev.WorkerForked(2, 300)),
+        (11.5, ev.WorkerReady(2)),
+        (11.6, ev.WorkerEnded(1, LEFT, 3)),
+    )
+
+    assert not seen.state.places[1].is_finished
+    assert 2 == sum(worker.generation == 2 for worker in seen.state.workers.values())
+
+
 def test_a_canary_that_returns_fails_the_reload() -> None:
     """It never served: the old workers go on."""
     seen = reloading(2).then((11.0, ev.WorkerForked(2, 300)), (11.5, ev.WorkerEnded(2, LEFT, 0)))

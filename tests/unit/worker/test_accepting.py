@@ -365,6 +365,17 @@ def test_a_stopped_worker_takes_nothing_and_closes_nothing(bench: Bench) -> None
     assert {} == bench.loop.readers
 
 
+def test_a_listener_of_its_own_is_emptied_and_ended(bench: Bench) -> None:
+    """No sibling takes what is queued there, and the kernel must not queue more."""
+    bench.accepting.add(bench.listener, bench.take, is_own=True)
+    bench.connect(7)
+    bench.accepting.stop()
+
+    assert 7 == len(bench.taken)
+    with pytest.raises(ConnectionRefusedError):
+        bench.connect(1)
+
+
 def test_a_stop_in_the_middle_of_a_wakeup_is_heeded(bench: Bench) -> None:
     """What handles a connection may stop us: the rest is a sibling's."""
 
