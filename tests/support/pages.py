@@ -31,7 +31,7 @@ MASKS = {
     "lines that are drawn around a text": r"(?:^|(?<= ))(?P<rule>={3,})(?= |$)",
     "durations in JSON": r"""_s": (?P<duration>\d+(?:\.\d+)?(?:e-\d+)?)\b""",
     "uptime": r"\bup (?P<duration>(?:\d+[hms])+)\b",
-    "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+) s$",
+    "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+) s\b",
     "version of Python": r"(?:\bPython |\"python\": \")(?P<version>\d+\.\d+\.\d+)",
     "where the reader's checkout is": r"(?P<directory>/[\w/]+/)demo_app/",
     # Which worker answers is the kernel's choice, so neither its number nor its count is compared.

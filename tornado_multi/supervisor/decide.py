@@ -30,6 +30,7 @@ from tornado_multi.supervisor.stopping import stop_asked
 from tornado_multi.supervisor.worker_events import (
     fork_refused,
     restart_asked,
+    say_ready,
     serve_if_ready,
     worker_boot_failed,
     worker_deadline_passed,
@@ -109,6 +110,8 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
                 worker.pid = pid
                 if worker.kill_reason is not None:  # its deadline passed before it had a pid
                     yield ev.KillWorker(row)
+                if worker.ready_is_unsaid:
+                    yield say_ready(worker)
         case ev.ForkRefused(row, reason):
             yield from fork_refused(state, row, reason, now_s)
         case ev.WorkerReady(row):

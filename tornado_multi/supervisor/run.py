@@ -6,6 +6,7 @@ Runs in: supervisor, main thread, on asyncio.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import platform
 import resource
@@ -412,7 +413,9 @@ class Supervisor:
                 self._post(ev.WorkerDrained(row, message))
             case msg.HookFailed(hook, reason, detail):
                 if worker := self._state.workers.get(row):
-                    who = worker_name(worker)
+                    # It may speak before the zygote announces it; its pid is in its row by then.
+                    pid = self._board.row(row).load(sb.PID)
+                    who = worker_name(dataclasses.replace(worker, pid=pid))
                     self._post(ev.HookFailed(who, worker.generation, hook, reason, detail))
             case msg.Notice(key, text):
                 self._notice(key, text)

@@ -76,6 +76,8 @@ class Worker:
     pid: int | None = None
     """None until the zygote has announced it."""
     ready_s: float | None = None
+    ready_is_unsaid: bool = False
+    """Ready before it had a pid: the line about it is due."""
     outdated: bool = False
     """To be replaced though nothing is wrong with its generation (the restart command)."""
     leaving: bool = False

@@ -51,9 +51,18 @@ def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     worker.deadline_s = None
     became_ready(state, worker, now_s)
     if state.phase is Phase.SERVING:
-        boot_ms = (now_s - worker.started_s) * 1000
-        yield ev.Say("info", worker_name(worker), f"Ready after {boot_ms:.0f} ms.")
+        if worker.pid is None:  # the zygote, which announces it, was slower
+            worker.ready_is_unsaid = True
+        else:
+            yield say_ready(worker)
     yield from serve_if_ready(state)
+
+
+def say_ready(worker: Worker) -> ev.Say:
+    """Return the line about a worker that became ready, and has a pid now."""
+    worker.ready_is_unsaid = False
+    boot_ms = ((worker.ready_s or worker.started_s) - worker.started_s) * 1000
+    return ev.Say("info", worker_name(worker), f"Ready after {boot_ms:.0f} ms.")
 
 
 def serve_if_ready(state: State) -> Iterator[ev.Effect]:

@@ -56,6 +56,19 @@ def test_a_worker_killed_from_outside_is_replaced_at_once(end: ProcessEnd) -> No
     assert 0 == seen.state.places[1].restarts
 
 
+def test_a_worker_that_is_ready_before_it_is_announced_is_told_with_its_pid() -> None:
+    """The worker may be faster than the zygote that forked it; the line waits for the pid."""
+    seen = replay(serving())
+    seen.then((100.0, ev.WorkerEnded(0, CRASHED, 1)))
+    seen.then((100.25, ev.WorkerReady(0)))
+
+    assert [] == seen.said
+
+    seen.then((100.5, ev.WorkerForked(0, 300)))
+
+    assert ["info worker fork_id=0 gen=1 pid=300: Ready after 250 ms."] == seen.said
+
+
 @pytest.mark.parametrize("end", [CRASHED, FAILED, LEFT], ids=str)
 def test_young_deaths_back_off(end: ProcessEnd) -> None:
     """A worker that dies soon after ready is tried again after 1, 2, 4 ... at most 30 s."""
