@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -14,13 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 from support.certificates import Authority
 from support.cluster import VICTIMS, Cluster
+from support.processes import children
 from support.waiting import eventually
 
+from tornado_multi.process.linux import peek_ended_child, reap_pid
 from tornado_multi.settings.bind import MAX_UNIX_PATH_BYTES
 from tornado_multi.testing import Cluster as UsersCluster
 from tornado_multi.testing import processes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.process
@@ -105,8 +107,16 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "project")
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project; at the end what fell to this process, which other tests made a subreaper, is collected."""
+    yield Project(tmp_path / "project")
+
+    def all_are_collected() -> bool:
+        while (pid := peek_ended_child()) is not None:
+            reap_pid(pid)
+        return not children(os.getpid())
+
+    eventually(all_are_collected)
 
 
 @pytest.mark.parametrize("arguments", [[], WITHOUT_PYTEST_TORNADO], ids=["with", "without"])
@@ -300,12 +310,8 @@ def test_killed(cluster):
     assert {"passed": 3, "error": 2} == counts, output
     assert 1 == len(left), output
 
-    pid = int(left.pop())
-    with contextlib.suppress(ChildProcessError):  # other tests have made this process a subreaper
-        os.waitpid(pid, 0)
-
     assert "control.sock" in output.partition("left behind: /")[2].partition("\n")[0]
-    found = processes.read_process(pid)
+    found = processes.read_process(int(left.pop()))
     assert found is None or found.state == "Z"
 
 
