@@ -186,3 +186,18 @@ def test_the_drain_report_is_there_for_machines(cluster: StartCluster) -> None:
     assert (1, 1, 0, []) == (
         report["closed_idle"], report["closed_websockets"], report["cut"], report["cut_handlers"],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("begun", [b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_request_that_never_becomes_complete_does_not_hold_up_a_stop(
+    cluster: StartCluster, begun: bytes
+) -> None:
+    """A port scanner, or a client that has died in the middle of its headers, is cut after a moment."""
+    made = cluster(workers=1, options=["--drain-timeout-s", "30"])
+    with made.connect() as sock:
+        sock.sendall(begun)
+        eventually(lambda: made.worker(0)["connections"] == 1)
+        made.signal(signal.SIGTERM)
+
+        assert 0 == made.wait_gone(within_s=10)
+        assert "1 cut (headers that never ended)" in made.log()

@@ -473,6 +473,19 @@ def test_the_apps_autoreload_is_switched_off_and_explained(script: StartScript) 
     assert b"v1" == made.get("/")
 
 
+def test_sockets_that_are_not_bound_by_us_are_explained(script: StartScript) -> None:
+    """Tornado's own bind_sockets works until the first reload; one line says so at the start."""
+    text = changed(
+        (
+            "from tornado_multi import bind_sockets, fork_processes",
+            "from tornado.netutil import bind_sockets\nfrom tornado_multi import fork_processes",
+        )
+    )
+    made = script(text)
+
+    assert 1 == made.log().count("Import bind_sockets from tornado_multi too.")
+
+
 def test_max_restarts_is_taken_and_explained(script: StartScript) -> None:
     """Tornado's argument has no effect, and one line says so."""
     made = script(changed(("fork_processes(2)", "fork_processes(2, max_restarts=5)")))

@@ -273,7 +273,7 @@ def test_a_key_or_authority_alone_is_refused(
     made = cluster(ready=False, workers=1, options=[option, str(server.key)])
 
     assert made.wait_gone() == 2
-    assert "but tls_certificate is not: give both or none." in made.log()
+    assert "but tls_certificate is not: give the certificate too." in made.log()
 
 
 @pytest.mark.parametrize("fault", ["wrong key", "missing certificate", "garbage certificate"])

@@ -63,6 +63,10 @@ from tornado_multi.zygote.run import (
 if TYPE_CHECKING:
     from tornado_multi.settings.model import Settings
 
+NO_SOCKETS_NOTICE = (
+    "The script has bound no socket by tornado_multi.bind_sockets: a reload can't hand its sockets on. "
+    "Import bind_sockets from tornado_multi too."
+)
 MAX_RESTARTS_NOTICE = (
     "max_restarts is not used: a worker that keeps dying is started again after a growing pause, "
     "while the others serve."
@@ -219,6 +223,8 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
     ]
     settings = script.settings
     notes += unused_by_scripts(settings)
+    if not script.calls.bound:
+        notes.append(NO_SOCKETS_NOTICE)
     directory = _starting_directory()
     environment = _starting_environment()
     fds_of_script = open_fds() - {0, 1, 2}

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from cyclopts import Argument, Token
 
 ENVIRONMENT_PREFIX = "TORNADO_MULTI_"
+LEAST_LIKENESS = 0.6
 DEFAULT_FILE = "tornado_multi.toml"
 
 
@@ -348,8 +349,11 @@ def unknown_variables() -> list[str]:
     ]
     sentences = []
     for name in sorted(found):
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        # Without the prefix, which makes everything look alike.
+        wanted = [item.removeprefix(ENVIRONMENT_PREFIX) for item in known]
+        own = name.removeprefix(ENVIRONMENT_PREFIX)
+        nearest = difflib.get_close_matches(own, wanted, n=1, cutoff=0.7)
+        hint = f" Did you mean {ENVIRONMENT_PREFIX}{nearest[0]}?" if nearest else ""
         sentences.append(f"The environment variable {name} is ignored: no option has it.{hint}")
     return sentences
 
@@ -362,9 +366,16 @@ def _unknown_option(error: UnknownOptionError) -> str:
     text = " ".join(str(error).split())
     if "--port" in text or "--address" in text:
         return f"{text.partition(' Did you')[0]} Write --bind HOST:PORT."
-    if "Did you mean" not in text and "from" not in text:
-        text += " Options of the app itself go after --."
+    head, _, suggested = text.partition(" Did you mean ")
+    if "from" not in head and not _is_alike(head, suggested):
+        text = f"{head} Options of the app itself go after --."
     return text
+
+
+def _is_alike(head: str, suggested: str) -> bool:
+    """Tell whether a suggestion is near enough to what was typed, the last word of *head*."""
+    typed, found = (text.strip(' "?.-') for text in (head.rsplit(maxsplit=1)[-1], suggested))
+    return difflib.SequenceMatcher(a=typed, b=found).ratio() > LEAST_LIKENESS
 
 
 def _given(token: Token, positional: str) -> str:

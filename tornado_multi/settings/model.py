@@ -307,7 +307,8 @@ class HttpSettings:
 
     max_body_size_bytes: int = option(
         100 * MIB_BYTES,
-        "Largest request body. A handler can raise it for itself (set_max_body_size).",
+        "Largest request body; a larger one is answered with 400. A handler can raise it for itself "
+        "(set_max_body_size).",
         at_least=0,
     )
     idle_timeout_s: float = option(

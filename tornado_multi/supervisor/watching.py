@@ -23,7 +23,7 @@ def require_watchfiles() -> None:
     try:
         import watchfiles  # noqa: F401
     except ImportError as error:
-        text = "--reload-on-change needs the extra dev: pip install 'tornado-multi[dev]'."
+        text = "--reload-on-change needs the library watchfiles: pip install watchfiles."
         raise WatchError(text) from error
 
 

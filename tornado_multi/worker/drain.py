@@ -2,7 +2,8 @@
 
 What each kind of connection gets:
   idle        stays for idle_s, so that a request on its way is answered; then it is closed
-  request     is finished; its response says ``Connection: close``
+  request     is finished; its response says ``Connection: close``; one whose headers don't end in a
+              moment is cut
   websocket   close code 1001 (or its handler's own ``on_drain``), spread over a short time
   stream      is told by ``draining()`` and ``on_drain``; an event stream that doesn't listen is
               finished properly, with its last chunk, after streams_s
@@ -37,6 +38,9 @@ WEBSOCKET_SPREAD_S = 0.2
 """Over this time websockets are told, so that their clients don't all come back at once ..."""
 WEBSOCKET_EACH_S = 0.005
 """... and longer when there are many: this much for each, up to half the drain timeout."""
+HEADERS_S = 2.0
+"""A request whose headers have begun to arrive has this long for the rest of them."""
+INCOMPLETE = "headers that never ended"
 SUSPENDED_S = 1.0
 MOST_NAMES = 50
 """A report names so many cut routes; a message has a size limit."""
@@ -66,6 +70,8 @@ class Drain:
         self._ended_streams: set[BaseIOStream] = set()
         self._hooks: set[asyncio.Future[Any]] = set()
         self._closed_idle = 0
+        self._incomplete = 0
+        self._incomplete_since_s: dict[BaseIOStream, float] = {}
         self._told_websockets: set[BaseIOStream] = set()
 
     def hurry(self, timeout_s: float) -> None:
@@ -103,7 +109,13 @@ class Drain:
 
     def _close_if_idle(self, record: ConnectionRecord, now_s: float) -> None:
         if private.has_unread_input(record.stream):
-            return  # a request has begun to arrive
+            # A request has begun to arrive. One whose headers never end must not hold up the drain.
+            begun_s = self._incomplete_since_s.setdefault(record.stream, now_s)
+            if now_s - begun_s >= max(HEADERS_S, self._settings.drain_idle_s):
+                self._incomplete += 1
+                record.stream.close()
+            return
+        self._incomplete_since_s.pop(record.stream, None)
         idle_since_s = max(record.since_s, self._begun_s)
         late = now_s - idle_since_s >= self._settings.drain_idle_s
         if late and record.is_surely_silent():
@@ -179,7 +191,9 @@ class Drain:
         finished = self._connections.finished_while_draining
         left = list(self._connections.records.values())
         cut = [record for record in left if not _is_idle(record)]
-        names = sorted({_name(record) for record in cut})
+        names = sorted(
+            {_name(record) for record in cut} | ({INCOMPLETE} if self._incomplete else set())
+        )
         self._closed_idle += len(left) - len(cut)
         open_streams = {record.stream for record in left}
         closed_websockets = len(self._told_websockets - open_streams)
@@ -192,7 +206,7 @@ class Drain:
             closed_idle=self._closed_idle,
             closed_websockets=closed_websockets,
             ended_streams=len(self._ended_streams),
-            cut=len(cut),
+            cut=len(cut) + self._incomplete,
             cut_handlers=tuple(names[:MOST_NAMES]),
         )
 
@@ -223,4 +237,4 @@ def _name(record: ConnectionRecord) -> str:
     if record.state is ConnectionState.UPGRADED:
         handler = private.handler_of(record.delegate)
         return f"websocket {type(handler).__module__}.{type(handler).__qualname__}"
-    return record.handler_name or "(idle)"
+    return record.handler_name or INCOMPLETE

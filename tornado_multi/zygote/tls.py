@@ -6,7 +6,6 @@ tickets: a client resumes its session with whichever worker it meets. Runs in: z
 
 from __future__ import annotations
 
-import os
 import ssl
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ def read_context(settings: TlsSettings) -> ssl.SSLContext | None:
     if settings.tls_certificate is None:
         for name in ("tls_key", "tls_client_ca"):
             if getattr(settings, name) is not None:
-                text = f"{name} is set, but tls_certificate is not: give both or none."
+                text = f"{name} is set, but tls_certificate is not: give the certificate too."
                 raise LoadError(text, usage=True)
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -34,7 +33,10 @@ def read_context(settings: TlsSettings) -> ssl.SSLContext | None:
         for name in ("tls_certificate", "tls_key", "tls_client_ca"):
             if (path := getattr(settings, name)) is not None:
                 seen = f"{name}={path}"  # OpenSSL does not say which file it can't open
-                os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                with open(path, "rb") as file:
+                    content = file.read()
+                if name == "tls_certificate" and key == path and b"PRIVATE KEY" not in content:
+                    raise ValueError("no private key stands in it; give tls_key too")
         seen = f"tls_certificate={settings.tls_certificate}, tls_key={key}"
         # A passphrase would be asked for on the terminal, by a process that has none.
         context.load_cert_chain(settings.tls_certificate, key, password=_refuse_passphrase)

@@ -625,3 +625,13 @@ def test_a_mirror_has_the_same_fields_and_defaults() -> None:
     ]
     assert ListenSettings(backlog=5) == unmirror(ListenSettings, parsed)
     assert ControlSettings() == unmirror(ControlSettings, None)
+
+
+def test_an_option_of_the_app_is_sent_behind_the_dashes(serve: Serve) -> None:
+    """What is like none of ours is probably the app's; a far-fetched suggestion would mislead."""
+    with pytest.raises(UsageError) as caught:
+        serve("--greeting=x")
+
+    assert "Unknown option: --greeting. Options of the app itself go after --." == " ".join(
+        str(caught.value).split()
+    )
