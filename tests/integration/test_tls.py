@@ -276,6 +276,14 @@ def test_a_key_or_authority_alone_is_refused(
     assert "but tls_certificate is not: give the certificate too." in made.log()
 
 
+def test_a_certificate_without_its_key_says_so(cluster: StartCluster, server: Signed) -> None:
+    """The key may stand in the certificate's file; where it does not, the option is named."""
+    made = cluster(ready=False, workers=1, options=["--tls-certificate", str(server.certificate)])
+
+    assert made.wait_gone() == 2
+    assert "no private key stands in it; give tls_key too." in made.log()
+
+
 @pytest.mark.parametrize("fault", ["wrong key", "missing certificate", "garbage certificate"])
 def test_a_reload_with_wrong_files_changes_nothing(
     cluster: StartCluster, authority: Authority, server: Signed, tmp_path: Path, fault: str
