@@ -45,7 +45,7 @@ from tornado_multi.settings.model import from_plain
 from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listener_set import ListenerSet
 from tornado_multi.supervisor.listeners import BoundListener, describe
-from tornado_multi.supervisor.run import ScriptPlan, serve
+from tornado_multi.supervisor.run import serve
 from tornado_multi.supervisor.socket_activation import take_passed_sockets
 from tornado_multi.supervisor.spawning import VARIABLE, ScriptSpawner
 from tornado_multi.supervisor.start import REFUSALS, prepare, refuse
@@ -244,7 +244,8 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
                 lambda: read_script_settings(settings.app),
                 directory,
                 lambda: ListenerSet(listeners),
-                script=ScriptPlan(spawner, workers),
+                spawner=spawner,
+                asked_workers=workers,
             )
             for stream in (sys.stdout, sys.stderr):  # or both processes would print what lies there
                 with contextlib.suppress(Exception):

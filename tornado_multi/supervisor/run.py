@@ -14,7 +14,6 @@ import signal
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
@@ -32,7 +31,6 @@ from tornado_multi.supervisor.answers import Answers, Turns
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
 from tornado_multi.supervisor.service_manager import moment_of
-from tornado_multi.supervisor.spawning import ServeSpawner
 from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
 from tornado_multi.supervisor.wording import worker_name
@@ -67,15 +65,6 @@ HANDLED_SIGNALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptPlan:
-    """What script mode does in its own way."""
-
-    spawner: Spawner
-    workers: int
-    """What the script gave ``fork_processes``."""
-
-
 class Supervisor:
     """One service: its children, its state, its loop."""
 
@@ -91,8 +80,15 @@ class Supervisor:
         control_socket: socket.socket,
         reporter: Reporter,
         manager: ServiceManager,
-        script: ScriptPlan | None = None,
+        board: sb.Scoreboard,
+        board_fd: int,
+        spawner: Spawner,
+        asked_workers: int | None = None,
     ) -> None:
+        """Take what it needs to begin.
+
+        Args: asked_workers: script mode: what the script gave ``fork_processes``.
+        """
         self._settings = settings
         self._app_arguments = app_arguments
         self._identity = identity
@@ -101,12 +97,11 @@ class Supervisor:
         self._control_socket = control_socket
         self._reporter = reporter
         self._manager = manager
-        self._spawner: Spawner = ServeSpawner() if script is None else script.spawner
+        self._spawner = spawner
         self._clock = time.monotonic
         self._reread = reread
         self._settings_before_reload = settings
-        self._is_script = script is not None
-        asked_workers = None if script is None else script.workers
+        self._is_script = asked_workers is not None
         self._state = initial_state(
             asked_workers or worker_count(settings.workers.workers),
             self._limits(settings),
@@ -117,7 +112,7 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._notices_given: set[str] = set()
         self._turns = Turns()
-        self._board, self._board_fd = sb.Scoreboard.create()
+        self._board, self._board_fd = board, board_fd
         self._app_nofile = _raise_nofile_limit()
         # Made in run(), where the loop is.
         self._loop: asyncio.AbstractEventLoop
