@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 from support.waiting import eventually
 
-from tornado_multi.process.channel import Channel
 from tornado_multi.process.messages import Boot
 from tornado_multi.supervisor.spawning import ServeSpawner, app_environment
+
+if TYPE_CHECKING:
+    from tornado_multi.process.channel import Channel
 
 
 def boot(scoreboard_fd: int) -> Boot:
