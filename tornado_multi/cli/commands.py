@@ -40,6 +40,19 @@ WaitDrain = Annotated[
 Count = Annotated[int, Parameter(help="Number of workers.")]
 ForkId = Annotated[int, Parameter(help="The worker's fork_id.")]
 OptionalForkId = Annotated[int | None, Parameter(help="The worker's fork_id; default: all.")]
+StrictWarnings = Annotated[
+    bool, Parameter(negative="", help="Exit with 1 for warnings too, not for errors alone.")
+]
+Trace = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Look after each line of the app, to name the line also for what C libraries open.",
+    ),
+]
+Factory = Annotated[
+    bool, Parameter(negative="", help="Also call the factory, and list what it opens in a worker.")
+]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for machines.")]
 
 
@@ -67,7 +80,11 @@ def run_command(arguments: list[str]) -> int:
         result_action="return_value",
     )
     asked = next((word for word in own if not word.startswith("-")), None)
-    commands = {"serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS), **CLIENT_COMMANDS}
+    commands = {
+        "serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS),
+        "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS),
+        **CLIENT_COMMANDS,
+    }
     for name, command in commands.items():
         # Only the command that was asked for reads the file: --help works with a broken one. And
         # only that one gets its options: building them costs milliseconds of every start.
@@ -132,6 +149,37 @@ def _serve(act: Callable[[Settings], Any]) -> Callable[..., Any]:
     return serve
 
 
+def _check(app_arguments: AppArguments) -> Callable[..., Any]:
+    def check(
+        app: str,
+        *,
+        json: Json = False,
+        strict_warnings: StrictWarnings = False,
+        trace: Trace = False,
+        factory: Factory = False,
+        **groups: Any,
+    ) -> int:
+        from tornado_multi.cli.check import check as run_check
+
+        return run_check(
+            build_settings(app, groups),
+            app_arguments,
+            as_json=json,
+            strict_warnings=strict_warnings,
+            trace=trace,
+            factory=factory,
+        )
+
+    check.__annotations__ |= {
+        "app": AppSpec,
+        "json": Json,
+        "strict_warnings": StrictWarnings,
+        "trace": Trace,
+        "factory": Factory,
+    }
+    return check
+
+
 def _status(*, json: Json = False, **groups: Any) -> int:
     from tornado_multi.cli.status import status
 
@@ -188,6 +236,11 @@ SERVE_GROUPS: dict[str, type[Any]] = {**GROUPS, "file": FileSettings}
 SERVE_HELP = """Serve a Tornado app with several supervised worker processes.
 
 Arguments after -- go to the app's own tornado.options.
+"""
+CHECK_HELP = """Load a Tornado app as serve would, and name what its workers would share by accident.
+
+Exits with 1 if there are errors. The options of serve that matter here are those about fork safety,
+--chdir and --boot-timeout-s. Arguments after -- go to the app's own tornado.options.
 """
 CLIENT_COMMANDS = {
     "status": _client(_status, "Show the running service: listeners, workers and their figures."),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 
 from tornado_multi.control.server import ControlServer
+from tornado_multi.forksafety.findings import summary
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.cgroups import usable_cpus
@@ -373,6 +374,8 @@ class Supervisor:
                 self._listeners.claim(generation, keys)
                 self._reporter.pass_on(self._spawner.take_output(generation))
                 self._post(ev.ZygoteLoaded(generation, import_s, hooks, workers))
+            case msg.Audited():
+                self._post(ev.ZygoteAudited(generation, message.plain()))
             case msg.LoadFailed(reason, detail, usage):
                 self._post(ev.ZygoteLoadFailed(generation, reason, detail, usage))
             case msg.Forked(row, pid):
@@ -458,6 +461,10 @@ class Supervisor:
         begun = [item.started_s for item in state.workers.values()]
         fork_ms = (max(ready) - min(begun)) * 1000 if ready else 0.0
         imported = f"   imported in {import_s:.2f} s" if import_s is not None else ""
+        safety = state.fork_safety()
+        found = None if safety is None else summary(safety["errors"], safety["warnings"])
+        if found is not None and imported:
+            imported += f", fork safety: {found}"
         lines = [f"  app        {identity.app}{imported}"]
         for index, address in enumerate(self._listeners.addresses()):
             lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
@@ -471,6 +478,7 @@ class Supervisor:
         extra = {
             "app": identity.app,
             "import_s": import_s,
+            "fork_safety": found,
             "listeners": list(self._listeners.addresses()),
             "workers": len(ready),
             "workers_ready_s": fork_ms / 1000,
