@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 from tornado_multi.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
 if TYPE_CHECKING:
+    from tornado_multi.forksafety.suppression import fork_safe
     from tornado_multi.process.draining import draining
     from tornado_multi.process.identity import fork_id
     from tornado_multi.script.main import bind_sockets, fork_processes
 
-__all__ = ["__version__", "bind_sockets", "draining", "fork_id", "fork_processes"]
+__all__ = ["__version__", "bind_sockets", "draining", "fork_id", "fork_processes", "fork_safe"]
 
 _HOMES = {
     "bind_sockets": "tornado_multi.script.main",
     "draining": "tornado_multi.process.draining",
     "fork_id": "tornado_multi.process.identity",
     "fork_processes": "tornado_multi.script.main",
+    "fork_safe": "tornado_multi.forksafety.suppression",
 }
 
 
