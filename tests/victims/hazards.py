@@ -152,13 +152,13 @@ def running_thread() -> Any:
 
 @plant
 def held_lock() -> Any:
-    lock = threading.Lock()  # hazard: held-lock
+    lock = threading.Lock()
     taken = threading.Event()
 
     def hold() -> None:
         with lock:
             taken.set()
-            threading.Event().wait()
+            threading.Event().wait()  # hazard: held-lock
 
     threading.Thread(target=hold, name="holder", daemon=True).start()
     taken.wait()
@@ -200,7 +200,7 @@ def rotating_log() -> Any:
 @plant
 def unflushed_file() -> Any:
     path = in_directory("lines.txt")
-    file = open(path, "w")  # noqa: SIM115 - hazard: buffered-file
+    file = open(path, "w")  # noqa: SIM115 - hazard: written-file
     file.write("one line\n")
     return file
 
@@ -221,11 +221,11 @@ def shared_map() -> Any:
 
 @plant
 def random_instance() -> Any:
-    return random.Random()  # hazard: rng
+    return random.Random()  # hazard: random
 
 
 @plant
 def numpy_generator() -> Any:
     import numpy as np
 
-    return np.random.default_rng()  # hazard: rng
+    return np.random.default_rng()  # hazard: random

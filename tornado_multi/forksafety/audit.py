@@ -399,7 +399,8 @@ class Audit:
         for name in ("numpy.random", "numpy.legacy"):
             self.heritage.randoms += objects.get(name, [])
             for generator in objects.get(name, []):
-                self._add("random", f"{type(generator).__name__} of numpy", None, library="numpy")
+                what = f"{type(generator).__name__} of numpy"
+                self._add("random", what, self._recorder.site_of(generator), library="numpy")
 
     def _look_at_wakeup(self) -> None:
         if threading.current_thread() is not threading.main_thread():

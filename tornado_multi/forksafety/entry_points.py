@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CALLS: dict[str, tuple[str, ...]] = {
-    "psycopg": ("Connection.connect",),
+    "psycopg": ("connect", "Connection.connect"),
     "psycopg2": ("connect",),
     "MySQLdb": ("connect",),
     "grpc": ("insecure_channel", "secure_channel"),
     "uvloop": ("new_event_loop",),
+    "numpy.random": ("default_rng",),
 }
 """module -> functions whose result is noted with the line that called"""
 

@@ -1,8 +1,8 @@
 """Which line of the app has made what a C library opens: looked for after each line, on request.
 
-A local trace function in the app's frames only: two system calls per line tell whether the lowest
-free descriptor has moved, and one how many threads there are. It stands in the way of debuggers and
-coverage, and costs about a third more time, so that only ``check --trace`` uses it.
+A local trace function in the app's frames only: a few system calls per line tell whether a
+descriptor or a thread has come. It stands in the way of debuggers and coverage, and costs time with
+each line, so that only ``check --trace`` uses it.
 Runs in: the process of a check, main thread.
 """
 
@@ -30,8 +30,8 @@ class Trace:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._last: Line | None = None
-        self._lowest = _lowest_free()
         self._fds = _numbers("/proc/self/fd")
+        self._taken = _taken()
         self._threads = _numbers("/proc/self/task")
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class Trace:
     def _step(self, frame: FrameType, _event: str, _argument: Any) -> Any:
         """See what the line before has done; this one is the next to be judged."""
         threads = os.stat("/proc/self/task").st_nlink - 2
-        if _lowest_free() != self._lowest or threads != len(self._threads):
+        if _taken() != self._taken or threads != len(self._threads):
             self._look()
         self._last = (frame.f_code.co_filename, frame.f_lineno)
         return self._step
@@ -66,13 +66,14 @@ class Trace:
             for number in threads - self._threads:
                 library, known = self._recorder.native_threads.get(number, ("", None))
                 self._recorder.native_threads[number] = (library, known or site)
-        self._fds, self._threads, self._lowest = fds, threads, _lowest_free()
+        self._fds, self._threads, self._taken = fds, threads, _taken()
 
 
-def _lowest_free() -> int:
+def _taken() -> tuple[int, int]:
+    """Return what changes with each descriptor: the lowest free number, and how many there are."""
     fd = posix.dup(2)  # past the recorder's stand-in
     os.close(fd)
-    return fd
+    return fd, len(os.listdir("/proc/self/fd"))
 
 
 def _numbers(directory: str) -> set[int]:
