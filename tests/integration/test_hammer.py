@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.cluster import VICTIMS
 from support.hammering import RESOURCES, hammer
+from support.marks import marks
 
 from tornado_multi.testing import leash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conftest import StartCluster
     from support.postgres_server import PostgresServer
     from support.redis_server import RedisServer
 
@@ -59,3 +61,34 @@ def test_plain_replies_go_to_the_wrong_worker(environment: dict[str, str], resou
     faults = seen.wrong.total() + seen.errors.total()
 
     assert (faults == 0) == (resource == "redis-client"), seen
+
+
+def test_served_every_reply_is_ones_own(cluster: StartCluster, environment: dict[str, str]) -> None:
+    """100,000 calls: no reply is another's; what can't connect anew fails once per worker.
+
+    That error names the line which has made the connection.
+    """
+    made = cluster("hammer:make_app", workers=WORKERS, environment=environment)
+    seen = hammer(made.port(), 100_000, per_request=200)
+    failed = {resource for resource, _ in seen.errors if seen.errors[resource, _]}
+    lines = {mark.kind: mark.line for mark in marks(VICTIMS / "hammer.py")}
+
+    assert (100_000, 0) == (seen.calls, seen.wrong.total())
+    assert WORKERS == len(seen.pids)
+    assert {"psycopg"} == failed
+    assert {1} == {count for count in seen.errors.values() if count}
+    assert all(f"hammer.py:{lines['psycopg']}" in text for text in seen.texts), seen.texts
+
+
+def test_strict_refuses_to_serve_and_names_the_lines(
+    cluster: StartCluster, environment: dict[str, str]
+) -> None:
+    """Exit code 3; each connection that was made at import is named with its line."""
+    options = ["--fork-safety", "strict"]
+    made = cluster("hammer:make_app", ready=False, environment=environment, options=options)
+
+    assert 3 == made.wait_gone()
+    log = made.log()
+    expected = marks(VICTIMS / "hammer.py")
+    assert [] == [mark for mark in expected if f"hammer.py:{mark.line}" not in log], log
+    assert "fork_safety=strict" in log
