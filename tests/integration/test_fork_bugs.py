@@ -1,7 +1,7 @@
 """What goes wrong at a fork, shown with Tornado's own fork_processes, and absent under ``serve``.
 
-Each program is run twice: ``plain`` shows the fault, ``served`` shows what is left of it. The
-numbers are those of the table in the docs' page on fork safety.
+Each program is run twice: ``plain`` shows the fault, ``served`` shows what is left of it. What no
+toolkit can mend is named by the audit instead.
 """
 
 from __future__ import annotations
