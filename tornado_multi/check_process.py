@@ -73,6 +73,7 @@ def _answer(request: dict[str, Any], recorder: Any, own_fd: int) -> dict[str, An
         "findings": [to_plain(finding) for finding in report.findings],
         "notes": list(report.notes),
         "duration_s": report.duration_s,
+        "objects": len(gc.get_objects()),
     }
     if request["factory"]:
         answer |= _try_factory(request["app"], target, Audit(recorder, {own_fd}), report)

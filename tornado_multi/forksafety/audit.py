@@ -109,7 +109,7 @@ class Audit:
             self._open = {
                 fd: item
                 for fd, item in fds.survey().items()
-                if fd not in self._own and not item.is_inherited
+                if fd not in self._own and self._recorder.baseline.get(fd) != item.identity
             }
             objects = heap.collect()
             self._look_at_loops(objects)
@@ -131,6 +131,7 @@ class Audit:
             for item in unused
         )
         self._let_go_of_allowed(judged)
+        self.heritage.seen |= self._recorder.baseline
         return Report(in_order(judged), time.perf_counter() - begun_s, notes)
 
     # --- saying -----------------------------------------------------------------------------------

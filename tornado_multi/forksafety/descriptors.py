@@ -1,7 +1,6 @@
 """What this process has open: one look at ``/proc/self/fd``.
 
-Descriptors without the close-on-exec flag came from whoever started this process (Python sets the
-flag on all that it opens) and are not the app's. Runs in: zygote; its errands.
+Runs in: zygote; its errands.
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ class Descriptor:
     """As of open(2): access mode, O_APPEND."""
     mode: int
     """st_mode."""
-    is_inherited: bool
-    """It came through exec."""
 
     @property
     def anonymous(self) -> str | None:
@@ -100,7 +97,6 @@ def _look_at(fd: int) -> Descriptor:
         identity=(seen.st_dev, seen.st_ino),
         flags=fcntl.fcntl(fd, fcntl.F_GETFL),
         mode=seen.st_mode,
-        is_inherited=os.get_inheritable(fd),
     )
 
 

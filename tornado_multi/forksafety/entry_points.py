@@ -69,13 +69,14 @@ class EntryPoints(importlib.abc.MetaPathFinder):
         return None
 
     def _follow(self, loader: Any) -> None:
-        """Equip the module when this loader has run it. The loader serves this module alone."""
+        """Equip the module when this loader has run it; a loader may serve others too (zip files)."""
         run = loader.exec_module
 
         @functools.wraps(run)
         def exec_module(module: ModuleType) -> None:
             run(module)
-            self.equip(module)
+            if module.__name__ in CALLS:
+                self.equip(module)
 
         loader.exec_module = exec_module
 

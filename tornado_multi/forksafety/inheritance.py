@@ -79,7 +79,7 @@ class Inheritance:
             heritage.sockets.pop(fd, None)
             heritage.epolls.discard(fd)
             if stat.S_ISSOCK(seen.st_mode):
-                facts = None if os.get_inheritable(fd) else fds.socket_facts(fd)
+                facts = fds.socket_facts(fd)
                 if facts is not None and facts.has_session:
                     what = f"connected socket {facts.text()}"
                     heritage.sockets[fd] = DeadEnd(identity, what, "")

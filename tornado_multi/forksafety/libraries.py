@@ -193,13 +193,16 @@ def _postgres_address(connection: Any) -> str:
 
 
 def _postgres_farewell(text: str) -> bytes:
-    """Return an ErrorResponse as of a server that ends the session.
+    """Return what makes the next query fail with *text*: an ErrorResponse, then ReadyForQuery.
 
-    Source: PostgreSQL documentation, "Message Formats", ErrorResponse; 57P01 is admin_shutdown.
+    An error that ends the session would be the truth, but libpq's PQexec then tells of the end of
+    the connection only, and drops the text.
+    Source: PostgreSQL documentation, "Message Formats"; 57P01 is admin_shutdown.
     """
-    fields = (b"SFATAL", b"VFATAL", b"C57P01", b"M" + text.encode("utf-8", "replace"))
+    fields = (b"SERROR", b"VERROR", b"C57P01", b"M" + text.encode("utf-8", "replace"))
     body = b"".join(field + b"\0" for field in fields) + b"\0"
-    return b"E" + struct.pack("!i", 4 + len(body)) + body
+    ready = b"Z" + struct.pack("!i", 5) + b"I"
+    return b"E" + struct.pack("!i", 4 + len(body)) + body + ready
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

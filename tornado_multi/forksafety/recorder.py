@@ -44,6 +44,8 @@ FD_MAKERS = (
     "timerfd_create",
 )
 """Functions of ``os`` that return descriptors and raise no audit event."""
+MOST_PATHS = 10_000
+"""Lines of files that were opened, which an app may do many times at import."""
 Identity = tuple[int, int]
 """(st_dev, st_ino): tells whether a descriptor's number was used again for something else."""
 
@@ -77,6 +79,8 @@ class Recorder:
         """length in bytes -> the line that mapped so much"""
         self.wakeup: Site | None = None
         self.seeded: weakref.WeakSet[random.Random] = weakref.WeakSet()
+        self.baseline: dict[int, Identity] = {}
+        """Descriptors that came from whoever has started this process."""
         self.allowed_fds: dict[int, tuple[Identity, str]] = {}
         self.allowed_threads: dict[int, str] = {}
         self._objects: dict[int, tuple[weakref.ref[Any] | None, Site]] = {}
@@ -99,7 +103,15 @@ class Recorder:
     # --- on and off -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to record."""
+        """Begin to record.
+
+        What is open and lacks the close-on-exec flag by now came through exec: Python sets the flag
+        on all that it opens.
+        """
+        for fd in _open_fds():
+            identity = identity_of(fd)
+            if identity is not None and os.get_inheritable(fd):
+                self.baseline[fd] = identity
         self._thread_count = _count_threads()
         sys.addaudithook(self._heard)
         self._is_on = True
@@ -128,6 +140,11 @@ class Recorder:
         self._stand_ins.clear()
         self._entry_points.remove()
         suppression.forget_watchers()
+
+    def forget(self) -> None:
+        """Let go of what was noted: the audit is over."""
+        for noted in (self.paths, self.read_paths, self.fds, self.pids, self.maps, self._objects):
+            noted.clear()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -203,7 +220,7 @@ class Recorder:
         else:
             kept = self.read_paths
         site = self.site()
-        if site is not None:
+        if site is not None and len(kept) < MOST_PATHS:
             kept[os.path.abspath(path)] = site
 
     def _sqlite_opened(self, database: object) -> None:

@@ -65,6 +65,7 @@ class Watch:
         report = audit.run()
         kinds = self._settings.fork_safety_quarantine
         self.inheritance = Inheritance(audit.heritage, self._recorder, kinds)
+        self._recorder.forget()
         if self._settings.fork_safety == "strict" and report.of("error"):
             raise _refusal(report, directory)
         yield _message(report, directory)
