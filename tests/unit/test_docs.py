@@ -83,7 +83,9 @@ def whole_status() -> dict[str, Any]:
         pid=1, name="shop", version="0.1.0", app="shop:make_app", control_path="/run/shop.sock", control_options="",
         addresses=("http://127.0.0.1:8888",), backlog=1, started_s=0.0,
     )  # fmt: skip
-    return build_status(identity, state, lambda *_: 1, lambda *_: None, 2.0, strangers_reaped=0)
+    return build_status(
+        identity, state, lambda *_: 1, lambda *_: None, lambda _: [], 2.0, strangers_reaped=0
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

@@ -235,6 +235,14 @@ class RouteNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """What exists in the worker now. Sent whenever that has changed."""
+
+    resources: tuple[dict[str, Any], ...]
+    """Each as status shows it; a bounded number, with bounded texts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tasks:
     """The stacks of the asyncio tasks, as text."""
 
@@ -270,6 +278,7 @@ Message = (
     | Drained
     | Ending
     | RouteNamed
+    | Resources
     | Tasks
     | Notice
 )
@@ -340,7 +349,7 @@ def decode(data: bytes) -> Message:
 
 
 def _restore_tuples(message: Message) -> Message:
-    # JSON has no tuples and no nested dataclasses; three messages hold them.
+    # JSON has no tuples and no nested dataclasses; four messages hold them.
     match message:
         case Boot(listeners=listeners, app_arguments=arguments):
             return dataclasses.replace(
@@ -352,6 +361,8 @@ def _restore_tuples(message: Message) -> Message:
             return dataclasses.replace(
                 message, hooks=tuple(hooks), keys=None if keys is None else tuple(keys)
             )
+        case Resources(resources=resources):
+            return dataclasses.replace(message, resources=tuple(resources))
         case Drained(cut_handlers=handlers):
             return dataclasses.replace(message, cut_handlers=tuple(handlers))
         case _:

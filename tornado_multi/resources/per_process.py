@@ -12,7 +12,6 @@ import asyncio
 import atexit
 import functools
 import inspect
-from asyncio import get_running_loop
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -52,10 +51,11 @@ class PerProcess(Generic[R]):
     Raises: TypeError: the factory takes arguments, or is a generator.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_loop", "_value")
+    __slots__ = ("__dict__", "__weakref__", "_is_over", "_value")
     _value: Any
     """What the accessor returns; the slot is empty while that has to be created."""
-    _loop: asyncio.AbstractEventLoop | None
+    _is_over: Callable[[], bool]
+    """Tells whether the value has outlived its event loop."""
 
     def __new__(cls, factory: Callable[[], R], **_options: Any) -> PerProcess[R]:
         """Make the accessor that suits the factory."""
@@ -73,7 +73,7 @@ class PerProcess(Generic[R]):
     ) -> None:
         refuse_unfit(factory)
         lives.watch_forks()
-        self._loop = None
+        self._is_over = bool
         self._factory = factory
         self._close = close
         self._health = health
@@ -230,9 +230,10 @@ class PerProcess(Generic[R]):
     def _show(self) -> None:
         """Make the accessor return what it now has to."""
         created = self._created
-        self._loop = None if created is None else created.loop
+        loop = None if created is None else created.loop
+        self._is_over = bool if loop is None else loop.is_closed
         if self._overrides:
-            self._value, self._loop = self._overrides[-1][0], None
+            self._value, self._is_over = self._overrides[-1][0], bool
         elif created is not None:
             self._value = created.shown
         elif hasattr(self, "_value"):
@@ -247,10 +248,14 @@ class _AsyncPerProcess(PerProcess[R]):
     async def __call__(self) -> Any:  # type: ignore[override]  # R is the coroutine itself
         """Return the object of this process; see ``PerProcess.__call__``.
 
-        Raises: RuntimeError: it belongs to another loop, which is still open.
+        It is tied to the loop that created it, as asyncio's objects are, and created anew when
+        that is closed. Which loop asks is not looked at: that alone would cost a system call.
         """
-        if self._loop is get_running_loop():  # empty, like the value, while there is none
-            return self._value
+        try:
+            if not self._is_over():
+                return self._value
+        except AttributeError:
+            pass  # as above
         return await self._obtain_on_loop()
 
     async def _obtain_on_loop(self) -> Any:
@@ -261,9 +266,9 @@ class _AsyncPerProcess(PerProcess[R]):
             with lives.current.mutex:
                 if self._overrides:
                     return self._overrides[-1][0]
-                self._refuse_other_loop(loop)
                 if self._created is not None:
                     return self._created.shown
+                self._refuse_to_wait_for_a_loop_at_rest()
                 creation, is_ours, waiting = self._join(loop)
             if is_ours:
                 work, name = self._create_on_loop(creation), f"tornado_multi create {self.name}"
@@ -301,15 +306,14 @@ class _AsyncPerProcess(PerProcess[R]):
         if creation is not None and creation.loop is not None and creation.loop.is_closed():
             self._fail(creation, asyncio.CancelledError())
 
-    def _refuse_other_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        for item in (self._created, self._creation):
-            if item is not None and item.loop is not loop:
-                text = (
-                    f"The resource {self.name} (created at {item.site}) belongs to another event "
-                    "loop, which is still open: an async factory ties what it creates to its loop. "
-                    "Use it on that loop, close that loop first, or make the factory sync."
-                )
-                raise RuntimeError(text)
+    def _refuse_to_wait_for_a_loop_at_rest(self) -> None:
+        creation = self._creation
+        if creation is not None and creation.loop is not None and not creation.loop.is_running():
+            text = (
+                f"The resource {self.name} is being created on another event loop, which does not "
+                f"run (asked for at {creation.site}). Let that loop go on, or close it first."
+            )
+            raise RuntimeError(text)
 
 
 @overload

@@ -47,7 +47,7 @@ def enter(assignment: Assignment) -> None:
     # The quarantine of inherited connections has its place here.
     # RNGs: CPython reseeds the module random after a fork; other generators have their place here.
     # Reopening inherited log files has its place here.
-    # The epoch of per-process resources is bumped here.
+    # Per-process resources have begun anew by themselves, in the fork (resources.lives).
     atexit._clear()  # noqa: SLF001 - what was registered before the fork belongs to the zygote
     gc.enable()
     set_fork_id(assignment.fork_id)
