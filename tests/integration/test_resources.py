@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +155,7 @@ def test_one_that_does_not_close_is_told_and_holds_up_no_other(
     cluster: StartCluster, tmp_path: Path, fault: str, text: str
 ) -> None:
     """The log names it, the rest is closed, and the worker leaves by itself."""
-    name = fault.split()[0]
+    name = fault.split(maxsplit=1)[0]
     service = Service(cluster, tmp_path, faults=fault)
     pid = service.use()["pid"]
     service.cluster.stop()
@@ -173,7 +175,7 @@ def test_a_worker_that_is_killed_takes_nothing_of_its_sibling(
     while len(used) < 2:
         used.add(service.use()["pid"])
     victim, sibling = service.cluster.worker_pids()
-    service.cluster.kill_worker(0)
+    os.kill(victim, signal.SIGKILL)
     eventually(
         lambda: (
             len(service.cluster.worker_pids()) == 2 and victim not in service.cluster.worker_pids()

@@ -140,6 +140,7 @@ def close_at_exit() -> None:
     Registered by the process that creates the first resource; a forked child registers its own.
     """
     life = lives.current
+    unclosed: list[Created] = []
     for _ in range(len(life.created)):
         created = life.take_last()
         if created is None or created.close is None:
@@ -152,8 +153,10 @@ def close_at_exit() -> None:
         if created.loop is not None or inspect.isawaitable(result):
             with contextlib.suppress(Exception):
                 getattr(result, "close", lambda: None)()  # without Python's "never awaited"
-            text = (
-                f"The resource {created.name} (created at {created.site}) was not closed: that "
-                "takes an event loop. Await tornado_multi.close_resources() before the loop ends."
-            )
-            warnings.warn(text, ResourceWarning, stacklevel=1)
+            unclosed.append(created)
+    for created in unclosed:  # at last, because a warning may be an error
+        text = (
+            f"The resource {created.name} (created at {created.site}) was not closed: that takes "
+            "an event loop. Await tornado_multi.close_resources() before the loop ends."
+        )
+        warnings.warn(text, ResourceWarning, stacklevel=1)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tornado_multi.resources.closing import Limit
     from tornado_multi.resources.lives import Created
 
-MOST_TEXT = 200
-"""Characters of a name or an outcome: what many resources say must fit into one message."""
+MOST_TEXT_BYTES = 200
+"""Of a name or an outcome: what many resources say must fit into one message."""
 MOST_RESOURCES = 64
 
 
@@ -67,8 +67,10 @@ def report() -> list[dict[str, Any]]:
 def one_line(text: str) -> str:
     """Return *text* short and printable."""
     words = "".join(character if character.isprintable() else " " for character in text).split()
-    line = " ".join(words)
-    return line if len(line) <= MOST_TEXT else line[: MOST_TEXT - 3] + "..."
+    raw = " ".join(words).encode()
+    if len(raw) <= MOST_TEXT_BYTES:
+        return raw.decode()
+    return raw[: MOST_TEXT_BYTES - 3].decode(errors="ignore") + "..."
 
 
 def _take_error(task: asyncio.Future[Any]) -> None:

@@ -128,8 +128,8 @@ class Answers:
             self._state,
             read_field,
             route_name,
-            resources_of,
             self._clock(),
+            resources_of=resources_of,
             strangers_reaped=self._children.strangers_reaped,
         )
 

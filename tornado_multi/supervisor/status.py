@@ -43,9 +43,9 @@ def build_status(
     state: State,
     read_field: Callable[[int, int], int],
     route_name: Callable[[int, int], str | None],
-    resources_of: Callable[[int], list[dict[str, Any]]],
     now_s: float,
     *,
+    resources_of: Callable[[int], list[dict[str, Any]]],
     strangers_reaped: int,
 ) -> dict[str, Any]:
     """Return the whole status.
@@ -53,8 +53,8 @@ def build_status(
     Args:
         read_field: (row, field of the scoreboard) -> the word.
         route_name: (row, route id) -> the name that the worker gave it, or None.
-        resources_of: row -> what exists in its worker, as the worker told it.
         now_s: monotonic.
+        resources_of: row -> what exists in its worker, as the worker told it.
     Runs in: supervisor.
     """
     rows = [

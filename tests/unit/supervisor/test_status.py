@@ -148,6 +148,7 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "restarts": 0,
         "last_end": None,
         "retry_in_s": None,
+        "resources": [],
     } == row
 
 
