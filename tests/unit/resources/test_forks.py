@@ -26,6 +26,11 @@ from tornado_multi.resources.creation import creating
 signal.alarm(60)
 
 
+def say(what):
+    '''Write a line at once and in one piece: several processes may do so.'''
+    os.write(1, f"{what}\\n".encode())
+
+
 class Session:
     '''Something whose end would end the session of its owner.'''
 
@@ -33,16 +38,16 @@ class Session:
         self.name, self.pid = name, os.getpid()
 
     def close(self):
-        print("closed", self.name, "by its owner" if self.pid == os.getpid() else "BY A STRANGER")
+        who = "its owner" if self.pid == os.getpid() else "A STRANGER"
+        say(f"closed {self.name} by {who}")
 
     def __del__(self):
         if self.pid != os.getpid():
-            print("DESTROYED BY A STRANGER", flush=True)
+            say("DESTROYED BY A STRANGER")
 
 
 def in_child(act, *, leaves=os._exit):
     '''Fork, act in the child, wait for it. A child that raises ends with 1.'''
-    sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         signal.alarm(60)
@@ -52,7 +57,6 @@ def in_child(act, *, leaves=os._exit):
             code = 0
         except BaseException:
             traceback.print_exc()
-        sys.stdout.flush()
         leaves(code)
     assert os.waitpid(pid, 0)[1] == 0
 """
@@ -228,19 +232,22 @@ def test_a_factory_that_forks_is_told_so_in_the_child() -> None:
     lines = run("""
         @tornado_multi.per_process(name="shop.forking")
         def forking():
+            mutex = lives.current.mutex
+            mutex.acquire()  # as if another thread held it in this moment
             pid = os.fork()
             if pid:
+                mutex.release()
                 assert os.waitpid(pid, 0)[1] == 0
             return Session()
 
 
+        outer = tornado_multi.per_process(lambda: forking().name)
         parent = os.getpid()
         try:
-            forking()
+            outer()
         except tornado_multi.ForkedResourceError as error:
             assert os.getpid() != parent
-            print(error.what)
-            sys.stdout.flush()
+            say(error.what)
             os._exit(0)
         assert os.getpid() == parent
     """)
@@ -267,10 +274,10 @@ def test_a_guard_names_both_lines(tmp_path: Path) -> None:
             try:
                 client.close()  # the line of the use
             except tornado_multi.ForkedResourceError as error:
-                print(error)
+                say(error)
 
 
-        print(os.getpid())
+        say(os.getpid())
         in_child(child)
         client.close()
         """,
@@ -314,7 +321,7 @@ def test_multiprocessing_gives_each_process_its_own(method: str, tmp_path: Path)
                 assert pool.map(work, [accounts] * 8) == [True] * 8
                 pool.close()
                 pool.join()
-            print("parent ends", flush=True)
+            say("parent ends")
         """,
         directory=tmp_path,
     )
@@ -331,7 +338,6 @@ def test_tornados_own_fork_processes_gives_each_worker_its_own() -> None:
         accounts = tornado_multi.per_process(lambda: Session(f"of {tornado.process.task_id()}"))
         accounts()
         parent = os.getpid()
-        sys.stdout.flush()
         try:
             tornado.process.fork_processes(2)
         except SystemExit:
@@ -361,7 +367,7 @@ def test_an_override_survives_a_fork() -> None:
     run("""
         accounts = tornado_multi.per_process(Session)
         with accounts.override("fake"):
-            in_child(lambda: print(accounts()))
+            in_child(lambda: say(accounts()))
             assert accounts() == "fake"
     """)
 
@@ -373,10 +379,10 @@ def test_importing_the_package_registers_nothing() -> None:
         register = os.register_at_fork
         os.register_at_fork = lambda **hooks: (seen.append(hooks), register(**hooks))
         import tornado_multi.resources.per_process
-        print(len(seen))
+        say(len(seen))
         accounts = tornado_multi.per_process(Session)
         other = tornado_multi.per_process(Session)
-        print(len(seen))
+        say(len(seen))
     """)
 
     assert ["0", "1"] == lines
