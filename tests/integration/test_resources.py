@@ -6,16 +6,38 @@ import json
 import os
 import signal
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from support.commands import run_command
+from support.scripts import ScriptCluster
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import StartCluster
+
+
+class StartScript(Protocol):
+    def __call__(self, text: str, **options: Any) -> ScriptCluster: ...
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[StartScript]:
+    """Start scripts for this test; at its end, stop them and prove that nothing is left."""
+    started: list[ScriptCluster] = []
+
+    def start(text: str, **options: Any) -> ScriptCluster:
+        started.append(ScriptCluster(tmp_path / f"s{len(started)}", text, **options))
+        started[-1].wait_ready()
+        return started[-1]
+
+    yield start
+    for made in started:
+        made.close()
+
 
 pytestmark = pytest.mark.process
 
@@ -33,26 +55,76 @@ CLOSED = [
 ]
 
 
+SCRIPT = """\
+import asyncio
+import os
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+import tornado_multi
+
+
+def mark(text):
+    with open(os.environ["MARKS"], "a") as file:
+        file.write(f"{text} {os.getpid()}\\n")
+
+
+async def close(thing):
+    await asyncio.sleep(0)
+    mark("closed")
+
+
+@tornado_multi.per_process(close=close)
+def thing():
+    mark("created")
+    return object()
+
+
+async def main(sockets):
+    HTTPServer(Application([])).add_sockets(sockets)
+    thing()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        mark("finally")
+
+
+SOCKETS = tornado_multi.bind_sockets(0, "127.0.0.1")
+tornado_multi.fork_processes(2)
+asyncio.run(main(SOCKETS))
+"""
+
+
 class Service:
     """A cluster whose resources leave marks."""
 
     def __init__(
-        self, cluster: StartCluster, directory: Path, faults: str = "", workers: int = 1
+        self,
+        cluster: StartCluster,
+        directory: Path,
+        faults: str = "",
+        workers: int = 1,
+        app: str = "make_app",
+        **more: Any,
     ) -> None:
         self._marks = directory / "marks"
         self._marks.touch()
         self._faults = directory / "faults"
         self._faults.write_text(faults)
         self.cluster = cluster(
-            "resourceful:make_app",
+            f"resourceful:{app}",
             workers=workers,
             options=OPTIONS,
             environment={"MARKS": str(self._marks), "RESOURCE_FAULTS": str(self._faults)},
+            **more,
         )
 
     def marks(self, pid: int) -> list[tuple[str, str]]:
-        lines = [json.loads(line) for line in self._marks.read_text().splitlines()]
-        return [(line["event"], line["name"]) for line in lines if line["pid"] == pid]
+        return [(mark["event"], mark["name"]) for mark in self.all_marks() if mark["pid"] == pid]
+
+    def all_marks(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._marks.read_text().splitlines()]
 
     def use(self) -> dict[str, Any]:
         used: dict[str, Any] = self.cluster.get_json("/use")
@@ -164,6 +236,39 @@ def test_one_that_does_not_close_is_told_and_holds_up_no_other(
     assert expected == service.marks(pid)
     assert text in service.cluster.log()
     assert "had not left at its drain deadline" not in service.cluster.log()
+
+
+def test_a_worker_that_never_got_ready_closes_what_its_factory_used(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """A stop in the midst of the boot is an end like any other."""
+    service = Service(cluster, tmp_path, app="make_never", ready=False)
+    waiting = eventually(
+        lambda: [mark for mark in service.all_marks() if mark["event"] == "waiting"],
+        about="a worker in its factory",
+    )
+    service.cluster.stop()
+    expected = [*CREATED, ("waiting", ""), *CLOSED[1:]]
+
+    assert expected == service.marks(waiting[0]["pid"])
+
+
+def test_the_workers_of_a_script_close_theirs(script: StartScript, tmp_path: Path) -> None:
+    """Before the main program is cancelled, so its finally blocks come later."""
+    marks = tmp_path / "marks"
+    made = script(SCRIPT, environment={"MARKS": str(marks)})
+    eventually(
+        lambda: [1, 1] == [len(row["resources"]) for row in made.workers()],
+        about="one resource in each worker's status",
+    )
+    pids = made.worker_pids()
+    made.stop()
+    lines = marks.read_text().splitlines()
+
+    for pid in pids:
+        own = [line for line in lines if line.endswith(f" {pid}")]
+        assert [f"created {pid}", f"closed {pid}", f"finally {pid}"] == own
+    assert 6 == len(lines)
 
 
 def test_a_worker_that_is_killed_takes_nothing_of_its_sibling(

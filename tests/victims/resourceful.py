@@ -96,5 +96,13 @@ def make_app() -> Application:
     return app
 
 
+async def make_never() -> Application:
+    """Use resources, and never return."""
+    await client()
+    mark("waiting", "")
+    await asyncio.Event().wait()
+    return make_app()
+
+
 def on_drain() -> None:
     mark("on_drain", "")

@@ -6,9 +6,11 @@ Runs in: any process; ``close_all`` on the loop that the resources were used on.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import inspect
 import logging
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +134,15 @@ def _no_limit(_seconds: float) -> contextlib.AbstractContextManager[object]:
 
 
 # --- at exit --------------------------------------------------------------------------------------
+
+
+def register_at_exit() -> None:
+    """Have what is left closed at the end of this process."""
+    atexit.register(close_at_exit)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # Processes that it forks end without exit handlers (seen with Python 3.11), but with these.
+        util.Finalize(None, close_at_exit, exitpriority=-1)
 
 
 def close_at_exit() -> None:

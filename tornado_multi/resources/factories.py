@@ -54,6 +54,8 @@ def closer(made: Any, close: Callable[[Any], object] | None) -> Callable[[], obj
     """Return what closes an object: *close*, or else its own ``aclose`` or ``close``, if any."""
     if close is not None:
         return functools.partial(close, made)
+    if inspect.isclass(made) or inspect.ismodule(made):
+        return None  # what it has of such names is for others
     for name in ("aclose", "close"):
         method = getattr(made, name, None)
         if callable(method):

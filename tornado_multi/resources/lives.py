@@ -64,8 +64,9 @@ class Life:
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.pid = os.getpid()
-        self.mutex = threading.Lock()
-        """Held for a few assignments at a time, never while code of the app runs."""
+        self.mutex = threading.RLock()
+        """Held for a few assignments at a time. Reentrant, because a signal handler or a finalizer of
+        the app may come in between."""
         self.created: list[Created] = []
         """In the order in which their creation ended."""
         self.creations: set[Creation] = set()
@@ -127,7 +128,7 @@ def _begin_anew() -> None:
     """Begin the life of a forked child. Logs nothing, imports nothing, waits for nothing."""
     global current
     before, current = current, Life(current.epoch + 1)
-    before.mutex = threading.Lock()  # a thread that does not exist here may have held it
+    before.mutex = threading.RLock()  # a thread that does not exist here may have held it
     if not before.created and not before.creations:
         return
     keep_for_ever(before)

@@ -9,7 +9,6 @@ Runs in: any process, before and after forks, on any thread.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import functools
 import inspect
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.resources import lives
-from tornado_multi.resources.closing import close_at_exit
+from tornado_multi.resources.closing import register_at_exit
 from tornado_multi.resources.creation import (
     Creation,
     InterruptedCreationError,
@@ -222,7 +221,7 @@ class PerProcess(Generic[R]):
             must_register = not life.closes_at_exit
             life.closes_at_exit = True
         if must_register:
-            atexit.register(close_at_exit)
+            register_at_exit()
         creation.outcome.set_result(created.shown)
         life.changed()
         return created.shown

@@ -145,8 +145,10 @@ def test_a_creator_that_is_cancelled_leaves_its_place_to_a_waiter(has_begun: boo
         if has_begun:
             await door.entered.wait()
         else:
-            await asyncio.sleep(0)  # the calls have begun, the creating task has not
-            await asyncio.sleep(0)
+            for _ in range(9):
+                await asyncio.sleep(0)
+                if accounts._creation is not None:  # the call has begun, the creating task has not
+                    break
             assert not door.entered.is_set()
         creation = accounts._creation
         assert creation.task is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def test_the_next_use_creates_anew() -> None:
     assert ["accounts"] == ends
 
 
-@pytest.mark.parametrize("value", [object(), 3, None])
+@pytest.mark.parametrize("value", [object(), 3, None, Closing, shutil])
 def test_what_has_no_end_of_its_own_is_let_go(value: object) -> None:
     """An object without close or aclose, such as a random generator."""
     accessor = per_process(lambda: value)
