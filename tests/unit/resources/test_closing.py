@@ -37,7 +37,8 @@ class ClosingAsync(Closing):
     """Prefers to be closed on a loop."""
 
     async def aclose(self) -> None:
-        await asyncio.sleep(0)
+        for _ in range(20):  # it takes more than one turn of the loop
+            await asyncio.sleep(0)
         self._ends.append(f"{self._name} async")
 
 

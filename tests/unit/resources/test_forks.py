@@ -21,7 +21,7 @@ THREADS = "ignore:This process:DeprecationWarning"
 """Python 3.12 and later warn of a fork beside threads, which is what some of these are about."""
 
 PRELUDE = """
-import asyncio, gc, os, signal, sys, threading, traceback
+import asyncio, contextlib, gc, os, signal, sys, threading, traceback
 import tornado_multi
 from tornado_multi.resources import lives
 from tornado_multi.resources.creation import creating
@@ -44,9 +44,29 @@ class Session:
         who = "its owner" if self.pid == os.getpid() else "A STRANGER"
         say(f"closed {self.name} by {who}")
 
-    def __del__(self):
-        if self.pid != os.getpid():
-            say("DESTROYED BY A STRANGER")
+    # At the end of an interpreter the globals of a program may be gone already.
+    def __del__(self, write=os.write, getpid=os.getpid):
+        if self.pid != getpid():
+            write(1, b"DESTROYED BY A STRANGER\\n")
+
+
+@contextlib.contextmanager
+def held_by_another_thread(mutex):
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with mutex:
+            held.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def in_child(act, *, leaves=os._exit):
@@ -159,10 +179,8 @@ def test_a_lock_that_another_thread_held_does_not_block_the_child() -> None:
         thread = threading.Thread(target=accounts)
         thread.start()
         in_factory.wait()
-        mutex = lives.current.mutex
-        mutex.acquire()  # as if the fork had come in the midst of an assignment
-        in_child(child)
-        mutex.release()
+        with held_by_another_thread(lives.current.mutex):
+            in_child(child)
         go_on.set()
         thread.join()
         assert accounts().pid == os.getpid()
@@ -235,12 +253,12 @@ def test_a_factory_that_forks_is_told_so_in_the_child() -> None:
     lines = run("""
         @tornado_multi.per_process(name="shop.forking")
         def forking():
-            mutex = lives.current.mutex
-            mutex.acquire()  # as if another thread held it in this moment
-            pid = os.fork()
+            with held_by_another_thread(lives.current.mutex):
+                pid = os.fork()
             if pid:
-                mutex.release()
                 assert os.waitpid(pid, 0)[1] == 0
+            else:
+                assert creating() is None
             return Session()
 
 
