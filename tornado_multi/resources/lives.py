@@ -115,7 +115,7 @@ def watch_forks() -> None:
         return
     _is_watching = True
     current = Life(current.epoch)  # a fork before this call went unnoticed
-    keep_for_ever(current)  # what this call loads must not have to be loaded in a child
+    keep_for_ever(None)  # what this call loads must not have to be loaded in a child
     os.register_at_fork(after_in_child=_begin_anew)
 
 

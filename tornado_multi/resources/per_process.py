@@ -143,6 +143,10 @@ class PerProcess(Generic[R]):
                 return creation.outcome.result()  # type: ignore[no-any-return]  # as above
             except InterruptedCreationError:
                 continue
+            except BaseException as error:
+                if is_ours:  # also when a signal came before the factory began
+                    self._fail(creation, error)
+                raise
             finally:
                 waited(waiting, creation)
 
