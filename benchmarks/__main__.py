@@ -10,7 +10,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks import fork_safety_figures, process_figures
+from benchmarks import fork_safety_figures, process_figures, resource_figures
 from benchmarks.figures import Figure, as_table
 
 BENCHMARKS = {
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "reload": process_figures.reloads_under_load,
     "audit": fork_safety_figures.audit,
     "preloading": fork_safety_figures.preloading,
+    "resources": resource_figures.accessors,
 }
 
 

@@ -14,16 +14,34 @@ if TYPE_CHECKING:
     from tornado_multi.forksafety.suppression import fork_safe
     from tornado_multi.process.draining import draining
     from tornado_multi.process.identity import fork_id
+    from tornado_multi.resources.closing import close_resources
+    from tornado_multi.resources.guards import ForkedResourceError
+    from tornado_multi.resources.per_process import PerProcess, per_process
     from tornado_multi.script.main import bind_sockets, fork_processes
 
-__all__ = ["__version__", "bind_sockets", "draining", "fork_id", "fork_processes", "fork_safe"]
+__all__ = [
+    "ForkedResourceError",
+    "PerProcess",
+    "__version__",
+    "bind_sockets",
+    "close_resources",
+    "draining",
+    "fork_id",
+    "fork_processes",
+    "fork_safe",
+    "per_process",
+]
 
 _HOMES = {
+    "ForkedResourceError": "tornado_multi.resources.guards",
+    "PerProcess": "tornado_multi.resources.per_process",
     "bind_sockets": "tornado_multi.script.main",
+    "close_resources": "tornado_multi.resources.closing",
     "draining": "tornado_multi.process.draining",
     "fork_id": "tornado_multi.process.identity",
     "fork_processes": "tornado_multi.script.main",
     "fork_safe": "tornado_multi.forksafety.suppression",
+    "per_process": "tornado_multi.resources.per_process",
 }
 
 

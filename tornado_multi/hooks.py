@@ -74,7 +74,7 @@ class Hooks:
             return None
         threads = set(threading.enumerate())
         try:
-            with _time_limit(self.timeout_s):
+            with time_limit(self.timeout_s):
                 result = function(*arguments)
                 if inspect.isawaitable(result):
                     _drop(result)
@@ -93,7 +93,7 @@ class Hooks:
         if function is None:
             return None
         try:
-            with _time_limit(self.timeout_s):
+            with time_limit(self.timeout_s):
                 result = function()
         except BaseException as error:  # noqa: BLE001 - as above
             return self._failure(name, error)
@@ -178,7 +178,7 @@ def _step_by_step(
     argument: object = None
     while True:
         try:
-            with _time_limit(timeout_s):
+            with time_limit(timeout_s):
                 waits_for = step(argument)
         except StopIteration as end:
             return end.value
@@ -194,7 +194,7 @@ async def _as_coroutine(awaitable: Awaitable[object]) -> object:
 
 
 @contextlib.contextmanager
-def _time_limit(timeout_s: float) -> Iterator[None]:
+def time_limit(timeout_s: float) -> Iterator[None]:
     """Throw HookTimeoutError into the block when it takes longer.
 
     A timer and a handler of the app are put back, with what is left of the timer's time; those that

@@ -26,6 +26,7 @@ MASKS = {
     # Only the named groups are masked. Lines are compared after runs of spaces became one.
     "dates": r"(?P<date>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?)",
     "pids": r"""(?:\bpid[ =]|\bsupervisor |"pid": )(?P<pid>\d+)""",
+    "pids in an error": r"\bin process (?P<pid>\d+)",
     "pids in a list of processes": r"^(?P<pid>\d+) tornado_multi: ",
     "measured durations": r"\b(?P<duration>\d+\.\d+ ?s|\d+ ms)\b",
     "lines that are drawn around a text": r"(?:^|(?<= ))(?P<rule>={3,})(?= |$)",

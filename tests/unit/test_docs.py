@@ -37,6 +37,8 @@ OTHER_FLAGS = {
     "--unix-socket",  # of curl
 }  # fmt: skip
 
+RESOURCE = {"name": "shop.accounts", "created_unix_s": 1.5, "healthy": None, "health": None}
+
 
 def text_of(page: str) -> str:
     return (REPOSITORY / page).read_text(encoding="utf-8")
@@ -86,7 +88,9 @@ def whole_status() -> dict[str, Any]:
         pid=1, name="shop", version="0.1.0", app="shop:make_app", control_path="/run/shop.sock", control_options="",
         addresses=("http://127.0.0.1:8888",), backlog=1, started_s=0.0,
     )  # fmt: skip
-    return build_status(identity, state, lambda *_: 1, lambda *_: None, 2.0, strangers_reaped=0)
+    return build_status(
+        identity, state, lambda *_: 1, lambda *_: None, 2.0, resources_of=lambda _: [RESOURCE], strangers_reaped=0,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
@@ -186,12 +190,14 @@ def test_every_exit_code_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["", "listeners", "zygotes", "workers", "reload", "last_reload", "fork_safety"]
+    "table",
+    ["", "listeners", "zygotes", "workers", "resources", "reload", "last_reload", "fork_safety"],
 )
 def test_every_key_of_the_status_is_explained(table: str) -> None:
     """The status page has a row for each key, in the table of its part, and no others."""
     status = whole_status()
-    part = status[table] if table else status
+    inner = {"resources": status["workers"][0]["resources"]}
+    part = (status | inner)[table] if table else status
     heading = f"## `{table}`" if table else "## The service"
     explained = first_cells("docs/reference/status.md", heading)[2:]
 

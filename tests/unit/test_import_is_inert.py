@@ -126,6 +126,7 @@ def test_every_module_is_imported(watched: Any) -> None:
         "tornado_multi.control.server",
         "tornado_multi.settings.load",
         "tornado_multi.process.linux",
+        "tornado_multi.resources.per_process",
         "tornado_multi.testing.plugin",
         "tornado_multi.testing.leash",
     } <= found

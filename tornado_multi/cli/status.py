@@ -66,6 +66,13 @@ def _print_table(data: dict[str, Any]) -> None:
                 f"worker {row['fork_id']}: {row['last_end']}; next try in {row['retry_in_s']:.0f} s"
             )
             console.print(text, soft_wrap=True)
+        for resource in row["resources"] or []:
+            if resource["healthy"] is False:
+                text = (
+                    f"worker {row['fork_id']}: the resource {resource['name']} is not well: "
+                    f"{resource['health']}"
+                )
+                console.print(text, soft_wrap=True, markup=False)
 
 
 _COLUMNS: list[tuple[str, Any]] = [

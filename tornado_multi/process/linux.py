@@ -164,3 +164,21 @@ def require_linux() -> None:
             f"tornado_multi runs on Linux only (this is {sys.platform}): it is built on pidfd, "
             "child subreapers, parent-death signals and memfd."
         )
+
+
+def keep_for_ever(kept: object) -> None:
+    """Make sure that *kept* is never destroyed, not even when the interpreter ends.
+
+    For what belongs to the process that this one was forked from: destroying it here would end the
+    sessions of its owner. Runs in: any process.
+    """
+    _increment()(kept)
+
+
+@lru_cache(maxsize=1)
+def _increment() -> Any:
+    import ctypes
+
+    increment = ctypes.pythonapi.Py_IncRef
+    increment.argtypes, increment.restype = [ctypes.py_object], None
+    return increment

@@ -254,6 +254,14 @@ class RouteNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """What exists in the worker now. Sent whenever that has changed."""
+
+    resources: tuple[dict[str, Any], ...]
+    """Each as status shows it; a bounded number, with bounded texts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tasks:
     """The stacks of the asyncio tasks, as text."""
 
@@ -290,6 +298,7 @@ Message = (
     | Drained
     | Ending
     | RouteNamed
+    | Resources
     | Tasks
     | Notice
 )
@@ -374,6 +383,8 @@ def _restore_tuples(message: Message) -> Message:
             )
         case Audited(findings=findings):
             return dataclasses.replace(message, findings=tuple(findings))
+        case Resources(resources=resources):
+            return dataclasses.replace(message, resources=tuple(resources))
         case Drained(cut_handlers=handlers):
             return dataclasses.replace(message, cut_handlers=tuple(handlers))
         case _:

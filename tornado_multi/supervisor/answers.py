@@ -119,12 +119,17 @@ class Answers:
             handle = self._children.workers.get(row)
             return None if handle is None else handle.route_names.get(route_id)
 
+        def resources_of(row: int) -> list[dict[str, Any]]:
+            handle = self._children.workers.get(row)
+            return [] if handle is None else list(handle.resources)
+
         return build_status(
             dataclasses.replace(self._identity, addresses=self._addresses()),
             self._state,
             read_field,
             route_name,
             self._clock(),
+            resources_of=resources_of,
             strangers_reaped=self._children.strangers_reaped,
         )
 

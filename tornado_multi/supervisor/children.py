@@ -13,7 +13,7 @@ import os
 import signal
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import Channel, ChannelClosed
@@ -53,6 +53,8 @@ class WorkerHandle:
     pid: int | None = None
     pidfd: int | None = None
     route_names: dict[int, str] = field(default_factory=dict)
+    resources: tuple[dict[str, Any], ...] = ()
+    """What exists in it, as status shows it."""
     stacks_fd: int | None = None
     """Memory file into which the worker writes its threads' stacks on STACKS_SIGNAL."""
     tasks: tuple[int, str] = (0, "")
@@ -280,6 +282,8 @@ class Children:
                 match received.message:
                     case msg.RouteNamed(route_id, name):
                         worker.route_names[route_id] = name
+                    case msg.Resources(resources):
+                        worker.resources = resources
                     case msg.Tasks(number, text):
                         worker.tasks = (number, text)
                     case message:

@@ -46,7 +46,7 @@ def enter(assignment: Assignment) -> None:
     assignment.zygote_channel.close()  # other workers' channels were closed by the zygote itself
     assignment.inheritance.enter_child()
     # Reopening inherited log files has its place here.
-    # The epoch of per-process resources is bumped here.
+    # Per-process resources have begun anew by themselves, in the fork (resources.lives).
     atexit._clear()  # noqa: SLF001 - what was registered before the fork belongs to the zygote
     gc.enable()
     set_fork_id(assignment.fork_id)

@@ -24,6 +24,7 @@ from tornado_multi.worker.beat import Beat
 from tornado_multi.worker.connections import Connections, Routes
 from tornado_multi.worker.drain import Drain
 from tornado_multi.worker.lingering import Lingering
+from tornado_multi.worker.resources import WorkerResources
 from tornado_multi.worker.stacks import open_stacks_file, render_tasks
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Worker:
         self.connections = Connections(
             self._row, Routes(self._tell_route), Lingering(loop), loop.time
         )
+        self._resources = WorkerResources(loop, self.send)
         self._beat = Beat(loop, self._row, self._at_beat)
         self._title("starting")
 
@@ -138,6 +140,11 @@ class Worker:
         )
         self.send(await self._drain.run())
         await self._wait_for_hook(on_drain, begun_s + self._drain_timeout_s - self._loop.time())
+        await self.close_resources(begun_s + self._drain_timeout_s - self._loop.time())
+
+    async def close_resources(self, left_s: float = 0.0) -> None:
+        """Close what this process has created. The drain has *left_s* of its time left."""
+        await self._resources.close(left_s)
 
     async def _take_what_is_queued(self) -> None:
         """Accept until the kernel has nothing left: no further connection can begin, and what is
@@ -227,6 +234,7 @@ class Worker:
         if self._unsent:
             self._send_waiting()
         http = self._assignment.settings.http
+        self._resources.at_beat()
         self.connections.sweep(http.idle_timeout_s, http.header_timeout_s)
 
     def _title(self, state: str = "") -> None:

@@ -76,6 +76,7 @@ async def _live(assignment: Assignment, worker: Worker) -> int:
         await worker.drain_and_report()
     else:
         worker.send(msg.Draining())  # told to leave before it was ready: no failed boot
+        await worker.close_resources()
     await cancel_tasks()
     return int(ExitCode.DONE)
 

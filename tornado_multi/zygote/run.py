@@ -31,6 +31,7 @@ from tornado_multi.process.channel import Channel, ChannelClosed, Received
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.identity import set_served
 from tornado_multi.process.scoreboard import Scoreboard
+from tornado_multi.resources.lives import watch_forks
 from tornado_multi.settings.model import from_plain
 from tornado_multi.zygote.fork import fork_child
 from tornado_multi.zygote.tls import read_context
@@ -101,6 +102,7 @@ def take_boot(channel: Channel) -> msg.Boot:
 def _load(boot: msg.Boot, channel: Channel) -> Assignment:
     """Import the app; return what every assignment has in common. Ends the zygote if it fails."""
     settings = from_plain(boot.settings)
+    watch_forks()  # before the app: at-fork hooks run in the order of their registration
     # Garbage collection before the fork would write to pages that workers could share.
     gc.disable()
     begun_s = time.monotonic()

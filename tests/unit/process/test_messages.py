@@ -40,6 +40,8 @@ EXAMPLES: list[Message] = [
     msg.Fork(4095, 7, is_canary=True),
     msg.ListTasks(1),
     msg.Ending(),
+    msg.Resources(()),
+    msg.Resources(({"name": "shop.é", "created_unix_s": 1.5, "healthy": None, "health": None},)),
     msg.Tasks(1, "Task-1\n  é"),
     msg.CallHook(7, "on_reload", {"number": 1, "reason": "é", "notes": ["a"]}),
     msg.Bound("80 *"),

@@ -69,6 +69,7 @@ def status_of(state: State, rows: Rows | None = None, **values: Any) -> dict[str
     given = {
         "read_field": lambda row, number: (rows or {}).get(row, {}).get(number, 0),
         "route_name": lambda row, number: names.get((row, number)),
+        "resources_of": lambda _: [],
         "now_s": NOW_S,
         "strangers_reaped": 0,
     }
@@ -147,6 +148,7 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "restarts": 0,
         "last_end": None,
         "retry_in_s": None,
+        "resources": [],
     } == row
 
 
