@@ -24,6 +24,7 @@ def main() -> None:
     """Answer the one request on the descriptor given."""
     from tornado_multi.forksafety.recorder import Recorder
     from tornado_multi.process.identity import set_served
+    from tornado_multi.resources.creation import creating
 
     set_served()
     sock = socket.socket(fileno=int(sys.argv[1]))
@@ -31,19 +32,13 @@ def main() -> None:
     with sock.makefile("rb") as stream:
         request = json.loads(stream.readline())
     gc.disable()  # as a zygote does
-    recorder = Recorder(request["app"].partition(":")[0].partition(".")[0], _creating())
+    recorder = Recorder(request["app"].partition(":")[0].partition(".")[0], creating)
     recorder.start()
     answer = _answer(request, recorder, sock.fileno())
     sock.sendall(json.dumps(answer).encode())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what the app has registered for its end belongs to a service
-
-
-def _creating() -> Any:
-    from tornado_multi.forksafety.recorder import no_resource
-
-    return no_resource
 
 
 def _answer(request: dict[str, Any], recorder: Any, own_fd: int) -> dict[str, Any]:

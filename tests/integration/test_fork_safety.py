@@ -90,6 +90,19 @@ def test_what_is_declared_safe_is_information(tmp_path: Path) -> None:
     ]
 
 
+def test_a_resource_that_is_used_at_import_is_no_error(tmp_path: Path) -> None:
+    """Each worker makes its own: what the factory has opened at import is information."""
+    code = (
+        "import socket, tornado_multi\nserver = socket.create_server(('127.0.0.1', 0))\n"
+        "@tornado_multi.per_process\ndef client():\n"
+        "    return socket.create_connection(server.getsockname())\nclient()\n"
+    )
+    found = [item for item in findings(tmp_path, code) if item["kind"] == "connected-socket"]
+
+    assert [("info", 5)] == [(item["word"], item["line"]) for item in found]
+    assert "each worker makes its own" in found[0]["harm"]
+
+
 def test_what_the_settings_allow_is_information(tmp_path: Path) -> None:
     """An entry by line, with its reason; one that matches nothing is pointed out."""
     (tmp_path / "app.py").write_text("import os\nPIPE = os.pipe()\n" + MAKE_APP)

@@ -13,6 +13,7 @@ from tornado_multi.forksafety.inheritance import Inheritance
 from tornado_multi.forksafety.recorder import Recorder
 from tornado_multi.forksafety.suppression import parse_allowance
 from tornado_multi.process.messages import Audited, Notice
+from tornado_multi.resources.creation import creating
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -49,7 +50,7 @@ class Watch:
         self.inheritance = Inheritance(Heritage(), None, ())
         if settings.fork_safety != "off":
             package = app.partition(":")[0].partition(".")[0] if ":" in app else ""
-            self._recorder = Recorder(package)
+            self._recorder = Recorder(package, creating)
             self._recorder.start()
 
     def judge(self, own_fds: Collection[int], directory: str) -> Iterator[Message]:
