@@ -11,17 +11,32 @@ from typing import TYPE_CHECKING
 from tornado_multi.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
 if TYPE_CHECKING:
+    from tornado_multi.logs.handler import PerProcessFileHandler
+    from tornado_multi.logs.request_id import request_id
+    from tornado_multi.logs.setup import get_logger
     from tornado_multi.process.draining import draining
     from tornado_multi.process.identity import fork_id
     from tornado_multi.script.main import bind_sockets, fork_processes
 
-__all__ = ["__version__", "bind_sockets", "draining", "fork_id", "fork_processes"]
+__all__ = [
+    "PerProcessFileHandler",
+    "__version__",
+    "bind_sockets",
+    "draining",
+    "fork_id",
+    "fork_processes",
+    "get_logger",
+    "request_id",
+]
 
 _HOMES = {
+    "PerProcessFileHandler": "tornado_multi.logs.handler",
     "bind_sockets": "tornado_multi.script.main",
     "draining": "tornado_multi.process.draining",
     "fork_id": "tornado_multi.process.identity",
     "fork_processes": "tornado_multi.script.main",
+    "get_logger": "tornado_multi.logs.setup",
+    "request_id": "tornado_multi.logs.request_id",
 }
 
 

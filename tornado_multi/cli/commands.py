@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.load import (
@@ -38,6 +38,33 @@ WaitDrain = Annotated[
 Count = Annotated[int, Parameter(help="Number of workers.")]
 ForkId = Annotated[int, Parameter(help="The worker's fork_id.")]
 OptionalForkId = Annotated[int | None, Parameter(help="The worker's fork_id; default: all.")]
+Follow = Annotated[
+    bool, Parameter(("--follow", "-f"), negative="", help="Go on with what is logged from now on.")
+]
+ForkIds = Annotated[
+    tuple[int, ...],
+    Parameter("--fork-id", negative="", help="Only records of this worker; may be repeated."),
+]
+Level = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"] | None,
+    Parameter(help="Least level."),
+]
+Since = Annotated[
+    str | None,
+    Parameter(help="Not before: a time ago such as 10m, 2h or 1d, or 2026-11-25T10:00."),
+]
+Grep = Annotated[str | None, Parameter(help="Only records that hold this text.")]
+Tail = Annotated[
+    int | None,
+    Parameter(
+        validator=validators.Number(gte=1),
+        help="At most so many, the youngest. Default: 100, or all with --since.",
+    ),
+]
+LogDir = Annotated[
+    str | None, Parameter(help="Read the files there, also when the service is not running.")
+]
+LogFile = Annotated[str | None, Parameter(help="Read this file, as above.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for machines.")]
 
 
@@ -71,6 +98,7 @@ def run_command(arguments: list[str]) -> int:
         "scale": (_scale, control_keys()),
         "restart": (_restart, control_keys()),
         "stacks": (_stacks, control_keys()),
+        "logs": (_logs, control_keys()),
         "stop": (_stop, control_keys()),
     }
     asked = next((word for word in own if not word.startswith("-")), None)
@@ -158,6 +186,24 @@ def _stacks(fork_id: OptionalForkId = None, /, *, json: Json = False, **groups: 
     return stacks(unmirror(ControlSettings, groups.get("control")), fork_id, as_json=json)
 
 
+def _logs(
+    *,
+    follow: Follow = False,
+    fork_id: ForkIds = (),
+    level: Level = None,
+    since: Since = None,
+    grep: Grep = None,
+    tail: Tail = None,
+    log_dir: LogDir = None,
+    log_file: LogFile = None,
+    **groups: Any,
+) -> int:
+    from tornado_multi.cli.logs import LogQuery, logs
+
+    query = LogQuery(follow, fork_id, level, since, grep, tail, log_dir, log_file)
+    return logs(unmirror(ControlSettings, groups.get("control")), query)
+
+
 _CLIENT_GROUPS: dict[str, type[Any]] = {"control": ControlSettings, "file": FileSettings}
 for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
     _function.__annotations__["json"] = Json
@@ -165,6 +211,17 @@ _reload.__annotations__["wait_drain"] = WaitDrain
 _scale.__annotations__["workers"] = Count
 _restart.__annotations__["fork_id"] = ForkId
 _stacks.__annotations__["fork_id"] = OptionalForkId
+_logs.__annotations__ |= {
+    "follow": Follow,
+    "fork_id": ForkIds,
+    "level": Level,
+    "since": Since,
+    "grep": Grep,
+    "tail": Tail,
+    "log_dir": LogDir,
+    "log_file": LogFile,
+}
+with_groups(_logs, "Show what the service's processes have logged, by time.", _CLIENT_GROUPS)
 with_groups(
     _status, "Show the running service: listeners, workers and their figures.", _CLIENT_GROUPS
 )

@@ -178,6 +178,14 @@ class ListTasks:
     number: int
 
 
+# --- supervisor -> zygote, worker -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Close the log files; the next record opens its path anew. For logrotate."""
+
+
 # --- worker -> supervisor -------------------------------------------------------------------------
 
 
@@ -264,6 +272,7 @@ Message = (
     | HookFailed
     | Drain
     | ListTasks
+    | ReopenLogs
     | Ready
     | BootFailed
     | Draining

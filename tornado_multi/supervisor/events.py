@@ -169,6 +169,11 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenAsked:
+    """By SIGUSR1: log files have been moved away."""
+
+
+@dataclass(frozen=True, slots=True)
 class HookForked:
     number: int
     pid: int
@@ -230,6 +235,7 @@ Event = (
     | SettingsRefused
     | ScaleAsked
     | RestartAsked
+    | ReopenAsked
     | HookForked
     | HookRefused
     | HookFailed
@@ -337,6 +343,11 @@ class SettleListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Tell every zygote and worker."""
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """One log line: who speaks, one sentence, and the same values for machines."""
 
@@ -372,6 +383,7 @@ Effect = (
     | KillHook
     | ForgetHook
     | SettleListeners
+    | ReopenLogs
     | Say
     | AnnounceReady
     | Finish
