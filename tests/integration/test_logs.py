@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
 import os
 import re
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from support.commands import run_command
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +89,9 @@ def test_every_record_is_there_once_and_whole(
             )
 
     assert WORKERS * GENERATIONS == len(owners)
-    assert Counter({str(place): GENERATIONS for place in range(WORKERS)}) == Counter(owners.values())
+    assert Counter({str(place): GENERATIONS for place in range(WORKERS)}) == Counter(
+        owners.values()
+    )
     wanted = {(pid, number) for pid in owners for number in range(PER_PROCESS)}
     assert wanted == set(seen)
     assert {1} == set(seen.values())
@@ -101,4 +102,4 @@ def test_every_record_is_there_once_and_whole(
 
 def changes(items: list[str]) -> int:
     """How often the next item is another one."""
-    return sum(one != other for one, other in zip(items, items[1:], strict=False))
+    return sum(one != other for one, other in itertools.pairwise(items))
