@@ -79,6 +79,11 @@ class Reader:
             self._open = begun or Entry(self._time_s, 0, self._fork_id, line)
             self._time_s = self._open.time_s
 
+    @property
+    def kept_s(self) -> float | None:
+        """When the record was written that is kept back, if one is."""
+        return None if self._open is None else self._open.time_s
+
     def flush(self) -> Iterator[Entry]:
         """Yield the record that was kept back: nothing more of it will come."""
         if self._open is not None:

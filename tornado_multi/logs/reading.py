@@ -106,8 +106,9 @@ def _both(reader: Reader, lines: Iterable[str]) -> Iterator[Entry]:
 class _Open:
     """One file that is followed, by its descriptor."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, number: int) -> None:
         self.fd = fd
+        self.number = number
         self.reader = Reader(fork_id_in_name(os.path.basename(path)))
         self.rest = b""
         self.is_quiet = False
@@ -137,6 +138,9 @@ class Follower:
         self._place = (directory, file)
         self._open: dict[tuple[int, int], _Open] = {}
         """(device, inode) -> file; held open, so that the inode's number is not used again"""
+        self._opened = 0
+        self._waiting: list[tuple[float, int, Entry]] = []
+        """What was read and waits for what may be older: time, number of its file, record."""
         for item in self._open_new():
             os.lseek(item.fd, 0, os.SEEK_END)
 
@@ -151,10 +155,18 @@ class Follower:
         """
         # Names first: what is rotated away meanwhile is held open already.
         self._open_new()
-        found = [entry for item in self._open.values() for entry in item.read()]
+        for item in self._open.values():
+            self._waiting += [
+                (entry.time_s, item.number, entry) for entry in item.read() if filters.accept(entry)
+            ]
         self._close_gone()
-        found.sort(key=lambda entry: entry.time_s)
-        return [entry for entry in found if filters.accept(entry)]
+        # Of two records of one millisecond, the one in the older file is older.
+        self._waiting.sort(key=lambda one: one[:2])
+        kept = [item.reader.kept_s for item in self._open.values()]
+        until_s = min((at_s for at_s in kept if at_s is not None), default=float("inf"))
+        ready = [entry for at_s, _, entry in self._waiting if at_s < until_s]
+        del self._waiting[: len(ready)]
+        return ready
 
     def close(self) -> None:
         """Give all files back."""
@@ -175,7 +187,8 @@ class Follower:
                 if key in self._open:
                     os.close(fd)
                     continue
-                self._open[key] = _Open(path, fd)
+                self._opened += 1
+                self._open[key] = _Open(path, fd, self._opened)
                 made.append(self._open[key])
         return made
 
