@@ -319,7 +319,7 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     shown = run_command(made, "logs").stdout.splitlines()
 
     assert 100 == len(shown)
-    assert shown == sorted(shown, key=lambda line: line[:23])
+    assert shown == sorted(shown, key=lambda line: line[:26])
     assert "imported in" in run_command(made, "logs", "--tail", "1000").stdout.splitlines()[0]
     assert 3 == len(
         run_command(made, "logs", "--level", "error", "--grep", "bad").stdout.splitlines()

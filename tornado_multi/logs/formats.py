@@ -3,7 +3,7 @@
 A record in text is one line that begins with time and level; further lines of it begin with four
 blanks, so that nothing that is logged can pass for a record of its own:
 
-    2026-11-25 10:00:00.123+00:00 INFO     worker fork_id=3 gen=2 pid=81 req=4f2a: shop.views: text
+    2026-11-25 10:00:00.123456+00:00 INFO     worker fork_id=3 gen=2 pid=81 req=4f2a: shop.views: text
 
 Runs in: any process that logs. ``logs`` reads what is written here (``merge``).
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIRST_LINE = re.compile(
-    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d) (?P<level>\S+) +"
+    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d) (?P<level>\S+) +"
     r"(?:worker fork_id=(?P<fork_id>\d+) )?"
 )
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -54,7 +54,7 @@ class Stamps:
         self._last = (-1, "", "")
 
     def stamp(self, at_s: float) -> str:
-        """Return local time with milliseconds and the offset from UTC. Wall clock."""
+        """Return local time with microseconds and the offset from UTC. Wall clock."""
         second = int(at_s)
         known, head, offset = self._last
         if known != second:
@@ -63,7 +63,7 @@ class Stamps:
             sign, minutes = ("-+"[local.tm_gmtoff >= 0], abs(local.tm_gmtoff) // 60)
             offset = f"{sign}{minutes // 60:02}:{minutes % 60:02}"
             self._last = (second, head, offset)
-        return f"{head}.{int((at_s - second) * 1000):03}{offset}"
+        return f"{head}.{int((at_s - second) * 1_000_000):06}{offset}"
 
 
 class TextFormatter(logging.Formatter):

@@ -81,8 +81,8 @@ class Reader:
 
     @property
     def kept_s(self) -> float | None:
-        """When the record was written that is kept back, if one is."""
-        return None if self._open is None else self._open.time_s
+        """When the record was written that is kept back, if one is and its time is known."""
+        return None if self._open is None else self._open.time_s or None
 
     def flush(self) -> Iterator[Entry]:
         """Yield the record that was kept back: nothing more of it will come."""

@@ -160,7 +160,7 @@ class Follower:
                 (entry.time_s, item.number, entry) for entry in item.read() if filters.accept(entry)
             ]
         self._close_gone()
-        # Of two records of one millisecond, the one in the older file is older.
+        # Of two records of one microsecond, the one in the older file is older.
         self._waiting.sort(key=lambda one: one[:2])
         kept = [item.reader.kept_s for item in self._open.values()]
         until_s = min((at_s for at_s in kept if at_s is not None), default=float("inf"))

@@ -63,7 +63,7 @@ def failed() -> Any:
 def test_a_line_says_when_how_bad_who_and_what(worker: None, request_7: None) -> None:
     """Local time with its offset, level, process, request, logger, text."""
     assert (
-        f"2023-11-14 23:13:20.500+01:00 INFO     worker fork_id=3 gen=2 pid={PID} req=seven: "
+        f"2023-11-14 23:13:20.500000+01:00 INFO     worker fork_id=3 gen=2 pid={PID} req=seven: "
         "shop.views: 2 carts"
     ) == TextFormatter().format(record("%d carts", 2))
 
@@ -85,12 +85,16 @@ def test_further_lines_are_indented(worker: None) -> None:
 
 @pytest.mark.parametrize("at_s", [0.0, 1_700_000_000.999999, 1_720_000_000.0004])
 def test_stamps_follow_the_offset(at_s: float) -> None:
-    """Winter and summer; milliseconds are cut, not rounded into the next second."""
+    """Winter and summer; microseconds are cut, not rounded into the next second."""
     stamps = Stamps("T")
     wanted = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at_s))
     offset = "+02:00" if time.localtime(at_s).tm_isdst else "+01:00"
 
-    assert f"{wanted}.{int(at_s % 1 * 1000):03}{offset}" == stamps.stamp(at_s) == stamps.stamp(at_s)
+    assert (
+        f"{wanted}.{int(at_s % 1 * 1_000_000):06}{offset}"
+        == stamps.stamp(at_s)
+        == stamps.stamp(at_s)
+    )
 
 
 def test_json_says_the_same_and_what_extra_says(worker: None, request_7: None) -> None:
@@ -103,7 +107,7 @@ def test_json_says_the_same_and_what_extra_says(worker: None, request_7: None) -
     assert "\n" not in line
     assert fields.pop("traceback").endswith("ValueError: no such shop")
     assert {
-        "time": "2023-11-14T23:13:20.500+01:00",
+        "time": "2023-11-14T23:13:20.500000+01:00",
         "level": "info",
         "who": f"worker fork_id=3 gen=2 pid={PID}",
         "text": "a\nb",

@@ -17,7 +17,7 @@ from tornado_multi.logs.merge import (
     parse_since,
 )
 
-STAMP = "2026-11-25 10:00:00.123+00:00"
+STAMP = "2026-11-25 10:00:00.123000+00:00"
 AT_S = datetime(2026, 11, 25, 10, 0, 0, 123000, tzinfo=UTC).timestamp()
 
 
@@ -33,7 +33,7 @@ def test_a_text_record_is_read_with_its_further_lines() -> None:
         "    Traceback (most recent call last):",
         "",
         "    ValueError: x",
-        "2026-11-25 10:00:01.000+00:00 INFO     zygote gen=2 pid=80: shop: next",
+        "2026-11-25 10:00:01.000000+00:00 INFO     zygote gen=2 pid=80: shop: next",
     )
 
     assert [
@@ -83,7 +83,7 @@ def test_the_last_record_waits_for_its_further_lines() -> None:
 def test_what_we_write_is_what_we_read(formatter: logging.Formatter) -> None:
     """Time, level, text with several lines; whatever the level is called."""
     record = logging.LogRecord("shop", 25, "f", 1, "a\n\nb %s", ("c",), None)
-    record.created = int(AT_S) + 0.5  # what has no exact binary form is cut to milliseconds
+    record.created = int(AT_S) + 0.5  # what has no exact binary form is cut to microseconds
     text = formatter.format(record)
 
     assert [Entry(record.created, 25, None, text)] == read(*text.split("\n"))

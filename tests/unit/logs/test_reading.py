@@ -20,7 +20,7 @@ ALL = Filters()
 
 
 def line(second: int, text: str = "x", fork_id: int = 0) -> str:
-    stamp = (BEGIN + timedelta(seconds=second)).isoformat(" ", "milliseconds")
+    stamp = (BEGIN + timedelta(seconds=second)).isoformat(" ", "microseconds")
     return f"{stamp} INFO     worker fork_id={fork_id} gen=1 pid=1: a: {text}\n"
 
 
