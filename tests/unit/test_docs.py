@@ -33,6 +33,7 @@ OTHER_FLAGS = {
     "--help", "--version", "--json", "--app", "--config", "--no-wait-drain",
     "--logging", "--database",  # of the app, after --
     "--unix-socket",  # of curl
+    "--follow", "--fork-id", "--level", "--since", "--grep", "--tail",  # of the command logs
 }  # fmt: skip
 
 
