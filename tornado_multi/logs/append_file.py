@@ -67,6 +67,8 @@ class AppendFile:
         self._stat: os.stat_result | None = None
         self._due_s = NEVER_S
         """Wall clock: when the present period ends."""
+        self.rotation_problem: OSError | None = None
+        """Why the last rotation failed. Records are written all the same: better too many."""
 
     def write(self, record: bytes, now_s: float) -> None:
         """Append one record, which ends with a line end. Rotates first if that is due.
@@ -105,7 +107,11 @@ class AppendFile:
             return
         is_full = 0 < rotation.max_bytes < found.st_size + record_bytes and found.st_size > 0
         if is_full or now_s >= self._due_s:
-            rotate(self.path, found, rotation)
+            try:
+                rotate(self.path, found, rotation)
+                self.rotation_problem = None
+            except OSError as error:
+                self.rotation_problem = error
             self._set_due()
             self._look()
 
@@ -133,7 +139,11 @@ class AppendFile:
     def _set_due(self) -> None:
         every_s = self._rotation.every_s
         if every_s is not None:
-            begun_s = last_rotation_s(self.path)
+            try:
+                begun_s = last_rotation_s(self.path)
+            except OSError as error:
+                self.rotation_problem = error
+                return
             self._due_s = period_end_s(begun_s, every_s, local_offset_s(begun_s))
 
 

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 OWN_LOGGER = "tornado_multi.logs"
 REPORT_AGAIN_S = 600
 """A disk that is full now and then is reported this often at most, per file."""
+LOST = (
+    "The log file {path} can't be written: {why}. The service goes on, and records are dropped until "
+    "the file can be written again; a line in it will say how many."
+)
+NOT_ROTATED = (
+    "The log file {path} can't be rotated: {why}. It grows until it can; its directory must be "
+    "writable for the user that the app runs as."
+)
 
 _handlers: weakref.WeakSet[PerProcessFileHandler] = weakref.WeakSet()
 _report: Callable[[str, str], None] | None = None
@@ -70,6 +78,7 @@ class PerProcessFileHandler(logging.Handler):
         self._file: AppendFile | None = None
         self._lost = 0
         self._lost_why = ""
+        self._has_rotation_problem = False
         self._own_formatter: logging.Formatter | None = None
         _handlers.add(self)
 
@@ -157,7 +166,11 @@ class PerProcessFileHandler(logging.Handler):
             self._lost += 1
             if self._lost == 1:
                 self._lost_why = error.strerror or str(error)
-                _say_lost(file.path, self._lost_why)
+                _say(file.path, LOST.format(path=file.path, why=self._lost_why))
+        problem = file.rotation_problem
+        if problem is not None and not self._has_rotation_problem:
+            _say(f"{file.path} rotation", NOT_ROTATED.format(path=file.path, why=problem.strerror))
+        self._has_rotation_problem = problem is not None
 
     def _lost_record(self) -> logging.LogRecord:
         text = "%d record%s of this process %s dropped here: %s."
@@ -199,17 +212,13 @@ def set_report(report: Callable[[str, str], None] | None) -> None:
     _report = report
 
 
-def _say_lost(path: str, why: str) -> None:
-    text = (
-        f"The log file {path} can't be written: {why}. The service goes on, and records are dropped "
-        "until the file can be written again; a line in it will say how many."
-    )
+def _say(what: str, text: str) -> None:
     with contextlib.suppress(Exception):  # nobody is left to tell
         if _report is None:
             _write_stderr(f"tornado_multi: {text}\n".encode())
         else:
             # Workers who share the file, or whose disk is full again and again, say it once.
-            _report(f"log {path} {time.time() // REPORT_AGAIN_S:.0f}", text)
+            _report(f"log {what} {time.time() // REPORT_AGAIN_S:.0f}", text)
 
 
 def _write_stderr(data: bytes) -> None:

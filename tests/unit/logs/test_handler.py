@@ -159,6 +159,22 @@ def test_a_full_disk_is_said_once_and_what_was_lost_is_counted(use: Any, tmp_pat
     assert lines[1].endswith("kept")
 
 
+def test_a_file_that_cannot_be_rotated_is_written_on(use: Any, tmp_path: Path) -> None:
+    """Somebody has put a directory where the lock file should be: said once, no record is lost."""
+    said: list[str] = []
+    set_report(lambda _key, text: said.append(text))
+    (tmp_path / "x.log.lock").mkdir()
+    use(PerProcessFileHandler("x", directory=str(tmp_path), max_bytes=10))
+    for number in range(5):
+        logger.info("kept %d", number)
+    (tmp_path / "x.log.lock").rmdir()
+    logger.info("in a new file")
+
+    assert 1 == len(said)
+    assert f"The log file {tmp_path}/x.log can't be rotated: Is a directory. It grows" in said[0]
+    assert 5 == len((tmp_path / "x.log.1").read_text().splitlines())
+
+
 def test_who_cannot_be_told_hurts_nobody(use: Any, tmp_path: Path) -> None:
     """The supervisor has gone, the loop is closed: logging does not raise."""
 
