@@ -74,7 +74,7 @@ def test_every_record_is_there_once_and_whole(
     rotations = 0
     for path in log_files(logs):
         rotations += path.name[-1].isdigit()
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in filter(None, path.read_text(encoding="utf-8").splitlines()):
             found = RECORD.fullmatch(line)
             if found is None:
                 assert "zygote" in line, line[:200]

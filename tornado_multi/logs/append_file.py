@@ -28,6 +28,10 @@ The rules, and why they are enough:
    have appended meanwhile; they are not touched, and what they wrote begins on a line of its own.
    So a record is in the file whole or not at all, and readers skip blank lines.
 
+8. A process that is killed in the middle of a write, or between the two of rule 7, leaves a part of
+   its record with no line end. Who opens the file next ends that line first, and that is the
+   successor of the killed worker; a sibling that has the file open already may append to the part.
+
 A size limit may be passed by the records that siblings write at the same moment. What logrotate
 does with ``copytruncate`` can lose records, as its manual says: let it rename.
 
@@ -39,6 +43,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import weakref
 from typing import TYPE_CHECKING
 
@@ -133,6 +138,7 @@ class AppendFile:
             self._fd = os.open(self.path, FLAGS, 0o666)
         _opened.add(self)
         self._stat = os.fstat(self._fd)
+        _end_last_line(self._fd, self._stat)
         self._set_due()
         return self._stat
 
@@ -145,6 +151,27 @@ class AppendFile:
                 self.rotation_problem = error
                 return
             self._due_s = period_end_s(begun_s, every_s, local_offset_s(begun_s))
+
+
+def _end_last_line(fd: int, status: os.stat_result) -> None:
+    """End the line that a killed process has left unfinished.
+
+    A record that is being written right now may look unfinished too: then the line end, which waits
+    for that write, makes a blank line, which readers skip.
+    Raises: OSError: the system refused to write.
+    """
+    if status.st_size == 0 or not stat.S_ISREG(status.st_mode):
+        return
+    try:
+        reading_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a file that may be written and not read, or no /proc
+        return
+    try:
+        last = os.pread(reading_fd, 1, status.st_size - 1)
+    finally:
+        os.close(reading_fd)
+    if last not in {b"\n", b""}:
+        os.write(fd, b"\n")
 
 
 def _append(fd: int, record: bytes) -> None:

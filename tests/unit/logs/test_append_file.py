@@ -199,6 +199,17 @@ def test_a_real_limit_of_the_file_size_cuts_no_record(tmp_path: Path) -> None:
     assert ["x" * 99, " " * 49, "z" * 99, ""] == lines
 
 
+def test_a_record_that_a_killed_process_left_unfinished_is_ended(
+    open_file: Callable[..., AppendFile], tmp_path: Path
+) -> None:
+    """The first record of its successor begins on a line of its own."""
+    (tmp_path / "x.log").write_bytes(b"one\nhalf a rec")
+    open_file().write(b"two\n", NOW_S)
+    open_file().write(b"three\n", NOW_S)
+
+    assert b"one\nhalf a rec\ntwo\nthree\n" == (tmp_path / "x.log").read_bytes()
+
+
 def test_a_forked_child_opens_its_own(open_file: Callable[..., AppendFile], tmp_path: Path) -> None:
     """The descriptor of the parent is given back in the child, and the parent's stays."""
     file = open_file()
