@@ -144,6 +144,7 @@ def test_a_short_write_leaves_a_blank_line_and_the_whole_record(
 ) -> None:
     """What the kernel took of a record is covered, though a sibling has appended behind it."""
     file, sibling = open_file(), open_file()
+    sibling.write(b"first\n", NOW_S)
     write = os.write
 
     def short(fd: int, data: bytes) -> int:
@@ -156,7 +157,7 @@ def test_a_short_write_leaves_a_blank_line_and_the_whole_record(
     file.write(b"a whole record\n", NOW_S)
     file.write(b"more\n", NOW_S)
 
-    assert b"      \nsibling\na whole record\nmore\n" == (tmp_path / "x.log").read_bytes()
+    assert b"first\n      \nsibling\na whole record\nmore\n" == (tmp_path / "x.log").read_bytes()
 
 
 def test_a_record_that_does_not_fit_is_not_there_at_all(
