@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 TEST ?= tests
 N ?= 20
 # Programs that the tests run against, each with its Debian package if that has another name.
-PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl logrotate
+PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
+	redis-server postgres=postgresql logrotate
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test check unit repeat soak bench docs format clean

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from support import postgres_server, redis_server
 from support.cluster import Cluster
+from support.echo import EchoServers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.postgres_server import PostgresServer
+    from support.redis_server import RedisServer
 
 
 class StartCluster(Protocol):
@@ -34,3 +39,24 @@ def cluster(tmp_path: Path) -> Iterator[StartCluster]:
         except AssertionError as problem:
             problems.append(str(problem))
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of this run."""
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_peer() -> Iterator[RedisServer]:
+    """A Redis server for all tests of this run."""
+    with redis_server.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def echo_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoServers]:
+    """Servers that send lines back, over TCP, a unix socket and TLS, and one of HTTP."""
+    with EchoServers(tmp_path_factory.mktemp("echo")) as servers:
+        yield servers

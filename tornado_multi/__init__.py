@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tornado_multi.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
 if TYPE_CHECKING:
+    from tornado_multi.forksafety.suppression import fork_safe
     from tornado_multi.logs.handler import PerProcessFileHandler
     from tornado_multi.logs.request_id import request_id
     from tornado_multi.logs.setup import get_logger
@@ -25,6 +26,7 @@ __all__ = [
     "draining",
     "fork_id",
     "fork_processes",
+    "fork_safe",
     "get_logger",
     "request_id",
 ]
@@ -35,6 +37,7 @@ _HOMES = {
     "draining": "tornado_multi.process.draining",
     "fork_id": "tornado_multi.process.identity",
     "fork_processes": "tornado_multi.script.main",
+    "fork_safe": "tornado_multi.forksafety.suppression",
     "get_logger": "tornado_multi.logs.setup",
     "request_id": "tornado_multi.logs.request_id",
 }

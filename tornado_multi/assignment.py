@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
+    from tornado_multi.forksafety.inheritance import Inheritance
     from tornado_multi.hooks import Hooks
     from tornado_multi.process.channel import Channel
     from tornado_multi.process.messages import CallHook, Fork, Listener
@@ -40,6 +41,8 @@ class Assignment:
     ``--boot lazy`` (the worker loads it) and in script mode."""
     app_arguments: tuple[str, ...] | None
     hooks: Hooks
+    inheritance: Inheritance
+    """What becomes of what the process inherits."""
     ssl_context: ssl.SSLContext | None
     """Read by the zygote, maybe as another user; None: plain HTTP."""
 
@@ -62,6 +65,7 @@ class Assignment:
             channel,
             self.zygote_channel,
             self.hooks,
+            self.inheritance,
         )
 
 
@@ -77,3 +81,4 @@ class HookErrand:
     zygote_channel: Channel
     """The zygote's end, to be closed in the process."""
     hooks: Hooks
+    inheritance: Inheritance

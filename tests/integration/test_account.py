@@ -90,8 +90,8 @@ def as_nobody(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         f"os.setresuid(*[{NOBODY.pw_uid}] * 3)\n"
     )
     imports = (
-        "import socket, sys, tornado_multi.cli.commands, tornado_multi.cli.serve, "
-        "tornado_multi.supervisor.start\n"
+        "import cyclopts.help, socket, sys, tornado_multi.cli.commands, tornado_multi.cli.serve, "
+        "tornado_multi.supervisor.start, tornado_multi.supervisor.run\n"
     )
     return subprocess.run(
         [sys.executable, "-c", imports + become + code, *arguments],

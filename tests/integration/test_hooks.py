@@ -432,7 +432,9 @@ def test_children_of_hooks_are_collected(cluster: StartCluster, tmp_path: Path, 
     assert service.reload()["succeeded"]
     if hook in OWN_PROCESS:
         eventually(lambda: service.cluster.status()["strangers_reaped"] >= 3)
-        assert [] == [item for item in processes.children(service.cluster.pid) if item.state == "Z"]
+        # One that has ended this moment may not be collected yet; one that stays is the fault.
+        pid = service.cluster.pid
+        eventually(lambda: "Z" not in [item.state for item in processes.children(pid)])
     assert service.cluster.stop() == 0
 
     assert "young death" not in service.cluster.log()

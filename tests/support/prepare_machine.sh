@@ -27,6 +27,10 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
 fi
 
 PATH=$PATH:/usr/sbin:/sbin # where users have no look, but nginx is
+find_postgresql() { # Debian keeps its programs apart, for each version
+    for directory in /usr/lib/postgresql/*/bin; do PATH=$PATH:$directory; done
+}
+find_postgresql
 for wanted in "$@"; do
     program=${wanted%%=*}
     package=${wanted#*=}
@@ -39,6 +43,7 @@ for wanted in "$@"; do
                 chmod +x "$policy"
             fi
             apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$package" >/dev/null
+            find_postgresql
         else
             echo "The program $program is missing: install it first (Debian: apt-get install $package)." >&2
             exit 1

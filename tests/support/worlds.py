@@ -7,10 +7,11 @@ import json
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.histories import CRASHED, FAILED, KILLED, LEFT, LIMITS, TERMINATED
-from tornado_multi.process.messages import Drained
+from tornado_multi.forksafety import findings
+from tornado_multi.process.messages import Audited, Drained
 from tornado_multi.process.scoreboard import MAX_ROWS
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
@@ -33,6 +34,12 @@ MOST_WORKERS = 5
 DRAINED = Drained(0.1, 1, 1, 0, 0, 0)
 TIMER_SLACK_S = 0.001
 """The loop's timer fires this much after a deadline."""
+
+
+def audit() -> dict[str, Any]:
+    """Return an audit with one finding, as a zygote sends it."""
+    finding = findings.to_plain(findings.make_finding("thread", 'thread "poller" is running'))
+    return Audited(1, 0, (finding,), 0, 0.01, "/srv").plain()
 
 
 @dataclass(slots=True)
@@ -311,7 +318,7 @@ class World:
                 zygote.mail.append(ev.ZygoteLoadFailed(zygote.generation, "no", "", usage))
             else:
                 zygote.loaded = True
-                zygote.mail.append(self.loaded(zygote))
+                zygote.mail += [ev.ZygoteAudited(zygote.generation, audit()), self.loaded(zygote)]
         elif zygote.forking is not None and not zygote.mail:
             row, is_new = zygote.forking, self.is_of_reload(zygote.generation)
             if self.misfortune(0.1, is_new=is_new):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.histories import replay, serving
+from support.worlds import audit
 from tornado.web import Application
 
 from tornado_multi.cli.commands import read_settings, run_command, split_app_arguments
@@ -32,6 +33,7 @@ COMMAND = re.compile(r"^\$ (?:tornado-multi|python -m tornado_multi) (.+)$", re.
 OTHER_FLAGS = {
     "--help", "--version", "--json", "--app", "--config", "--no-wait-drain",
     "--logging", "--database",  # of the app, after --
+    "--strict-warnings", "--trace", "--factory",
     "--unix-socket",  # of curl
     "--follow", "--fork-id", "--level", "--since", "--grep", "--tail",  # of the command logs
 }  # fmt: skip
@@ -76,6 +78,7 @@ def flags() -> set[str]:
 def whole_status() -> dict[str, Any]:
     """Return a status in which no part is null: a reload is under way, another one has ended."""
     state = replay([*serving(), (1.0, ev.ReloadAsked("SIGHUP"))]).state
+    state.audits[1] = audit()
     state.last_reload = ReloadReport(
         number=1, succeeded=True, generation=1, duration_s=1.0, import_s=0.1, canary_s=0.1,
         drained=1, cut=0, notes=[],
@@ -172,9 +175,8 @@ def test_every_command_has_its_section(capsys: pytest.CaptureFixture[str]) -> No
     page = text_of("docs/reference/commands.md")
 
     assert listed == set(re.findall(r"^#{2,3} ([a-z]+)$", page, re.MULTILINE))
-    assert listed == {cell.split(" ")[0] for cell in first_cells("docs/reference/commands.md")} - {
-        "command", "-",
-    }  # fmt: skip
+    in_table = {cell.split(" ")[0] for cell in first_cells("docs/reference/commands.md")}
+    assert listed == {cell for cell in in_table if not cell.startswith("-")} - {"command", "option"}
 
 
 def test_every_exit_code_is_listed() -> None:
@@ -184,7 +186,9 @@ def test_every_exit_code_is_listed() -> None:
     assert [] == [code for code in ExitCode if f"| {int(code)} | `{code.name}` |" not in page]
 
 
-@pytest.mark.parametrize("table", ["", "listeners", "zygotes", "workers", "reload", "last_reload"])
+@pytest.mark.parametrize(
+    "table", ["", "listeners", "zygotes", "workers", "reload", "last_reload", "fork_safety"]
+)
 def test_every_key_of_the_status_is_explained(table: str) -> None:
     """The status page has a row for each key, in the table of its part, and no others."""
     status = whole_status()

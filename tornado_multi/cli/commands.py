@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
@@ -65,6 +67,19 @@ LogDir = Annotated[
     str | None, Parameter(help="Read the files there, also when the service is not running.")
 ]
 LogFile = Annotated[str | None, Parameter(help="Read this file, as above.")]
+StrictWarnings = Annotated[
+    bool, Parameter(negative="", help="Exit with 1 for warnings too, not for errors alone.")
+]
+Trace = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Look after each line of the app, to name the line also for what C libraries open.",
+    ),
+]
+Factory = Annotated[
+    bool, Parameter(negative="", help="Also call the factory, and list what it opens in a worker.")
+]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for machines.")]
 
 
@@ -91,22 +106,18 @@ def run_command(arguments: list[str]) -> int:
         version_flags=["--version"],
         result_action="return_value",
     )
-    known: dict[str, tuple[Callable[..., Any], set[str] | None]] = {
-        "serve": (_serve_command(serve), None),
-        "status": (_status, control_keys()),
-        "reload": (_reload, control_keys()),
-        "scale": (_scale, control_keys()),
-        "restart": (_restart, control_keys()),
-        "stacks": (_stacks, control_keys()),
-        "logs": (_logs, control_keys()),
-        "stop": (_stop, control_keys()),
-    }
     asked = next((word for word in own if not word.startswith("-")), None)
-    for name, (function, keys) in known.items():
-        # Only the command that was asked for reads the file: --help works with a broken one.
+    commands = {
+        "serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS),
+        "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS),
+        **CLIENT_COMMANDS,
+    }
+    for name, command in commands.items():
+        # Only the command that was asked for reads the file: --help works with a broken one. And
+        # only that one gets its options: building them costs milliseconds of every start.
         wants_values = name == asked and not {"-h", "--help"} & set(own)
-        config = sources(own, keys) if wants_values else []
-        app.command(function, name=name, config=config)
+        config = sources(own, command.keys) if wants_values else []
+        app.command(command.build(in_full=name == asked), name=name, config=config)
     if not own:
         app.help_print([])
         return ExitCode.USAGE
@@ -128,25 +139,72 @@ def read_settings(arguments: list[str]) -> Settings:
     Raises: UsageError: they can't be read any more.
     """
     app = App(result_action="return_value")
-    app.command(_serve_command(lambda settings: settings), name="serve", config=sources(arguments))
+    command = _Command(_serve(lambda settings: settings), SERVE_HELP, SERVE_GROUPS)
+    app.command(command.build(in_full=True), name="serve", config=sources(arguments))
     settings = run(app, arguments)
     assert isinstance(settings, Settings)
     return settings
 
 
-def _serve_command(act: Callable[[Settings], Any]) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class _Command:
+    """One command: what runs it, what --help says, and the groups of options that it takes."""
+
+    function: Callable[..., Any]
+    text: str
+    groups: dict[str, type[Any]]
+    keys: set[str] | None = None
+    """What it reads of the file; None: everything, and an unknown key is an error."""
+
+    def build(self, *, in_full: bool) -> Callable[..., Any]:
+        """Return the function as cyclopts takes it; if not in full, fit for the list only."""
+        function = self.function
+
+        def call(*values: Any, **named: Any) -> Any:  # with_groups changes what it is given
+            return function(*values, **named)
+
+        call.__annotations__ = dict(function.__annotations__)
+        call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # as it says
+        return with_groups(call, self.text, self.groups if in_full else {})
+
+
+def _serve(act: Callable[[Settings], Any]) -> Callable[..., Any]:
     def serve(app: str, **groups: Any) -> Any:
         return act(build_settings(app, groups))
 
     serve.__annotations__["app"] = AppSpec
-    return with_groups(
-        serve,
-        """Serve a Tornado app with several supervised worker processes.
+    return serve
 
-        Arguments after -- go to the app's own tornado.options.
-        """,
-        {**GROUPS, "file": FileSettings},
-    )
+
+def _check(app_arguments: AppArguments) -> Callable[..., Any]:
+    def check(
+        app: str,
+        *,
+        json: Json = False,
+        strict_warnings: StrictWarnings = False,
+        trace: Trace = False,
+        factory: Factory = False,
+        **groups: Any,
+    ) -> int:
+        from tornado_multi.cli.check import check as run_check
+
+        return run_check(
+            build_settings(app, groups),
+            app_arguments,
+            as_json=json,
+            strict_warnings=strict_warnings,
+            trace=trace,
+            factory=factory,
+        )
+
+    check.__annotations__ |= {
+        "app": AppSpec,
+        "json": Json,
+        "strict_warnings": StrictWarnings,
+        "trace": Trace,
+        "factory": Factory,
+    }
+    return check
 
 
 def _status(*, json: Json = False, **groups: Any) -> int:
@@ -204,7 +262,6 @@ def _logs(
     return logs(unmirror(ControlSettings, groups.get("control")), query)
 
 
-_CLIENT_GROUPS: dict[str, type[Any]] = {"control": ControlSettings, "file": FileSettings}
 for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
     _function.__annotations__["json"] = Json
 _reload.__annotations__["wait_drain"] = WaitDrain
@@ -221,14 +278,31 @@ _logs.__annotations__ |= {
     "log_dir": LogDir,
     "log_file": LogFile,
 }
-with_groups(_logs, "Show what the service's processes have logged, by time.", _CLIENT_GROUPS)
-with_groups(
-    _status, "Show the running service: listeners, workers and their figures.", _CLIENT_GROUPS
-)
-with_groups(
-    _reload, "Load the app anew and replace every worker, or nothing at all.", _CLIENT_GROUPS
-)
-with_groups(_scale, "Change the number of workers.", _CLIENT_GROUPS)
-with_groups(_restart, "Replace one worker by a fresh one; no code is loaded anew.", _CLIENT_GROUPS)
-with_groups(_stacks, "Show what threads and tasks of the workers are doing.", _CLIENT_GROUPS)
-with_groups(_stop, "Stop the running service: drain every worker, then leave.", _CLIENT_GROUPS)
+
+
+def _client(function: Callable[..., Any], text: str) -> _Command:
+    """Return a command that talks to a running service."""
+    return _Command(
+        function, text, {"control": ControlSettings, "file": FileSettings}, control_keys()
+    )
+
+
+SERVE_GROUPS: dict[str, type[Any]] = {**GROUPS, "file": FileSettings}
+SERVE_HELP = """Serve a Tornado app with several supervised worker processes.
+
+Arguments after -- go to the app's own tornado.options.
+"""
+CHECK_HELP = """Load a Tornado app as serve would, and name what its workers would share by accident.
+
+Exits with 1 if there are errors. The options of serve that matter here are those about fork safety,
+--chdir and --boot-timeout-s. Arguments after -- go to the app's own tornado.options.
+"""
+CLIENT_COMMANDS = {
+    "status": _client(_status, "Show the running service: listeners, workers and their figures."),
+    "reload": _client(_reload, "Load the app anew and replace every worker, or nothing at all."),
+    "scale": _client(_scale, "Change the number of workers."),
+    "restart": _client(_restart, "Replace one worker by a fresh one; no code is loaded anew."),
+    "stacks": _client(_stacks, "Show what threads and tasks of the workers are doing."),
+    "logs": _client(_logs, "Show what the service's processes have logged, by time."),
+    "stop": _client(_stop, "Stop the running service: drain every worker, then leave."),
+}

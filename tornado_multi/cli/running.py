@@ -128,6 +128,8 @@ def _print_report(report: dict[str, Any]) -> None:
     parts = [f"generation {report['generation']}"]
     if report["import_s"] is not None:
         parts.append(f"import {report['import_s']:.2f} s")
+    if report["fork_safety"] is not None:
+        parts.append(f"audit {report['fork_safety']}")
     if report["canary_s"] is not None:
         parts.append(f"canary ready {report['canary_s']:.2f} s")
     parts.append(f"{report['drained']} drained, {report['cut']} requests cut")

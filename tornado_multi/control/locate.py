@@ -8,7 +8,9 @@ Runs in: commands and supervisor, before it begins. Reads environment and file s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -95,3 +97,26 @@ def sockets_in_default_places(name: str | None = None) -> list[Path]:
         except OSError:
             continue
     return list(dict.fromkeys(found))
+
+
+def open_control_socket(path: Path) -> socket.socket:
+    """Bind the control socket, for our user only. The caller holds the lock beside the path.
+
+    Raises: OSError: the system refused.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "a file that is no socket stands there", str(path))
+        path.unlink()  # ours or stale: the lock says that no other supervisor lives
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        old_umask = os.umask(0o177)
+        try:
+            sock.bind(os.fspath(path))
+        finally:
+            os.umask(old_umask)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

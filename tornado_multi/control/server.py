@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
-import stat
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.control.protocol import (
@@ -25,7 +23,6 @@ from tornado_multi.control.protocol import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 MAX_CLIENTS = 64
 REQUEST_TIMEOUT_S = 5.0
@@ -33,29 +30,6 @@ REQUEST_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
 
 Reply = tuple[str, dict[str, "Any"]]
-
-
-def open_control_socket(path: Path) -> socket.socket:
-    """Bind the control socket, for our user only. The caller holds the lock beside the path.
-
-    Raises: OSError: the system refused.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise OSError(errno.EEXIST, "a file that is no socket stands there", str(path))
-        path.unlink()  # ours or stale: the lock says that no other supervisor lives
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        old_umask = os.umask(0o177)
-        try:
-            sock.bind(os.fspath(path))
-        finally:
-            os.umask(old_umask)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 class ControlServer:

@@ -105,6 +105,25 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """What of the app its workers would share by accident. Sent before Loaded."""
+
+    errors: int
+    warnings: int
+    findings: tuple[dict[str, Any], ...]
+    """Errors and warnings first, ``findings.to_plain``; as many as the message has room for."""
+    omitted: int
+    """Findings that it has no room for."""
+    duration_s: float
+    directory: str
+    """The app's: files below it are shown without it."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as data that JSON gives back as it was."""
+        return dataclasses.asdict(self) | {"findings": list(self.findings)}
+
+
+@dataclass(frozen=True, slots=True)
 class LoadFailed:
     """The app could not be loaded; the zygote ends."""
 
@@ -263,6 +282,7 @@ Message = (
     | Fork
     | CallHook
     | Bound
+    | Audited
     | Loaded
     | LoadFailed
     | Forked
@@ -349,7 +369,7 @@ def decode(data: bytes) -> Message:
 
 
 def _restore_tuples(message: Message) -> Message:
-    # JSON has no tuples and no nested dataclasses; three messages hold them.
+    # JSON has no tuples and no nested dataclasses; a few messages hold them.
     match message:
         case Boot(listeners=listeners, app_arguments=arguments):
             return dataclasses.replace(
@@ -361,6 +381,8 @@ def _restore_tuples(message: Message) -> Message:
             return dataclasses.replace(
                 message, hooks=tuple(hooks), keys=None if keys is None else tuple(keys)
             )
+        case Audited(findings=findings):
+            return dataclasses.replace(message, findings=tuple(findings))
         case Drained(cut_handlers=handlers):
             return dataclasses.replace(message, cut_handlers=tuple(handlers))
         case _:

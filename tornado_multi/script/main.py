@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 from setproctitle import setproctitle
 
 from tornado_multi.assignment import Assignment, HookErrand
+from tornado_multi.forksafety.watch import Watch
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError
 from tornado_multi.process import messages as msg
@@ -45,7 +46,7 @@ from tornado_multi.settings.model import from_plain
 from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listener_set import ListenerSet
 from tornado_multi.supervisor.listeners import BoundListener, describe
-from tornado_multi.supervisor.run import ScriptPlan, serve
+from tornado_multi.supervisor.run import serve
 from tornado_multi.supervisor.socket_activation import take_passed_sockets
 from tornado_multi.supervisor.spawning import VARIABLE, ScriptSpawner
 from tornado_multi.supervisor.start import REFUSALS, prepare, refuse
@@ -59,6 +60,7 @@ from tornado_multi.zygote.run import (
     serve_forks,
     take_boot,
     take_on_identity,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ class _Script:
 
     settings: Settings
     calls: BindCalls
+    watch: Watch
     channel: Channel | None = None
     """In a zygote: to the supervisor."""
     boot: msg.Boot | None = None
@@ -165,7 +168,7 @@ def _as_starter() -> _Script:
     except UsageError as error:
         print(f"tornado_multi: {error}", file=sys.stderr)
         sys.exit(int(ExitCode.USAGE))
-    return _Script(settings, BindCalls())
+    return _Script(settings, BindCalls(), Watch(settings.safety, settings.app))
 
 
 def _script_path() -> str:
@@ -195,7 +198,9 @@ def _as_zygote() -> _Script | None:
         boot = take_boot(channel)
     except ChannelClosed:
         leave(0)
-    return _Script(from_plain(boot.settings), BindCalls(boot.listeners), channel, boot, stderr_fd)
+    settings = from_plain(boot.settings)
+    watch = Watch(settings.safety, settings.app)
+    return _Script(settings, BindCalls(boot.listeners), watch, channel, boot, stderr_fd)
 
 
 def _is_socket(fd: int) -> bool:
@@ -245,7 +250,8 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
                 lambda: read_script_settings(settings.app),
                 directory,
                 lambda: ListenerSet(listeners),
-                script=ScriptPlan(spawner, workers),
+                spawner=spawner,
+                asked_workers=workers,
             )
             for stream in (sys.stdout, sys.stderr):  # or both processes would print what lies there
                 with contextlib.suppress(Exception):
@@ -261,6 +267,7 @@ def _start(script: _Script, workers: int, notes: list[str]) -> int:
             return _be_zygote(script, theirs, workers)
         code = int(ExitCode.BUG)
         try:
+            script.watch.stop()
             forget_signals()
             theirs.close()
             spawner.adopt_first(pid, ours)
@@ -350,6 +357,9 @@ def _load(script: _Script, channel: Channel, workers: int) -> Assignment:
         log_as_planned(settings, channel)
         hooks = find_hooks(settings.hooks, sys.modules.get("__main__"))
         report_hook(channel, hooks.call("on_starting"))
+        own_fds = {channel.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)}
+        own_fds |= {sock.fileno() for sockets in calls.bound.values() for sock in sockets}
+        tell(channel, script.watch, own_fds, boot.directory)
     except LoadError as error:
         with contextlib.suppress(ChannelClosed):
             channel.send(msg.LoadFailed(error.reason, error.detail, error.usage))
@@ -374,6 +384,7 @@ def _load(script: _Script, channel: Channel, workers: int) -> Assignment:
         target=None,
         app_arguments=None,
         hooks=hooks,
+        inheritance=script.watch.inheritance,
         ssl_context=None,
     )
     gc.freeze()

@@ -95,6 +95,17 @@ def _validator(declared: Option, default: object) -> Callable[[Any, Any], None]:
     return validate
 
 
+def _splitting(separator: str | None) -> dict[str, Any]:
+    """Return what makes cyclopts split a variable at *separator* instead of white space."""
+    if separator is None:
+        return {}
+
+    def split(_type: Any, text: str, **_: Any) -> list[str]:
+        return [part.strip() for part in text.split(separator) if part.strip()]
+
+    return {"env_var_split": split}
+
+
 def _whole_number(_type: Any, tokens: Sequence[Token]) -> int:
     # cyclopts itself rounds: 1.5 would become 2.
     return int(tokens[0].value)
@@ -121,6 +132,7 @@ def mirror(group: type[Any], *, table: str | None = None) -> Any:
             converter=_whole_number if hints[item.name] in {int, int | None} else None,
             group=panel,
             negative=None if hints[item.name] is bool else "",  # no --empty-bind
+            **_splitting(declared.separator),
         )
         annotated: Any = Annotated.__class_getitem__((hints[item.name], parameter))  # type: ignore[attr-defined]  # a type made at run time
         fields.append((item.name, annotated, dataclasses.field(default=item.default)))
@@ -181,6 +193,7 @@ def read_file(path: Path, *, named: bool, keys: set[str] | None = None) -> dict[
         raise UsageError(f"{path} is not valid TOML: {error}.") from error
     if keys is not None:
         return {key: value for key, value in values.items() if key in keys}
+    _unfold_fork_safety(values)
     known = _known_keys()
     for key, value in values.items():
         if key in TABLES:
@@ -193,6 +206,15 @@ def read_file(path: Path, *, named: bool, keys: set[str] | None = None) -> dict[
             if isinstance(value, dict):
                 raise UsageError(f"{key} (in {path}) must be a value, not a table.")
     return values
+
+
+def _unfold_fork_safety(values: dict[str, Any]) -> None:
+    """Take ``[fork_safety] allow`` for ``fork_safety_allow``: the one name can't be both in TOML."""
+    table = values.get("fork_safety")
+    if isinstance(table, dict):
+        del values["fork_safety"]
+        for key, value in table.items():
+            values["fork_safety" if key == "mode" else f"fork_safety_{key}"] = value
 
 
 def _known_keys() -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from tornado_multi.settings.bind import parse_bind
 
 MIB_BYTES = 1024 * 1024
+QUARANTINE_KINDS = ("sockets", "epolls", "libraries", "locks", "random")
 MAX_WORKERS = 2048
 """Half of the scoreboard: while workers are replaced, one fork_id holds two rows."""
 
@@ -27,6 +28,8 @@ class Option:
     at_most: float | None = None
     check: Any = None  # Callable[[str], object]: raises ValueError with a sentence
     """Also called per item of a repeatable option."""
+    separator: str | None = None
+    """Between the values of a repeatable option in the environment; None: white space."""
 
 
 def option(
@@ -36,9 +39,11 @@ def option(
     at_least: float | None = None,
     at_most: float | None = None,
     check: Any = None,
+    separator: str | None = None,
 ) -> Any:
     """Declare one option of a group."""
-    return field(default=default, metadata={"option": Option(help, at_least, at_most, check)})
+    declared = Option(help, at_least, at_most, check, separator)
+    return field(default=default, metadata={"option": declared})
 
 
 def _check_workers(text: str) -> None:
@@ -164,6 +169,48 @@ class WorkerSettings:
         "request on its way is still answered.",
         at_least=0,
         at_most=3600,
+    )
+
+
+def _check_allowance(text: str) -> None:
+    if len(text.split()) < 2:
+        message = (
+            "must be what is allowed and the reason, such as "
+            "'shop/settings.py:31 the poller only logs'"
+        )
+        raise ValueError(message)
+
+
+def _check_quarantine(text: str) -> None:
+    if text not in {*QUARANTINE_KINDS, "none"}:
+        message = f"must be one of {', '.join(QUARANTINE_KINDS)}, or none"
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SafetySettings:
+    """Fork safety."""
+
+    fork_safety: Literal["off", "warn", "strict"] = option(
+        "warn",
+        "What to do about things of the app that must not be shared by its workers: name them and "
+        "serve, refuse to serve while there are errors, or don't look. In the file also "
+        "[fork_safety] mode.",
+    )
+    fork_safety_allow: tuple[str, ...] = option(
+        (),
+        "A finding that is no finding, and why: 'FILE[:LINE] reason' or 'KIND reason', with * and "
+        "? in the first word. May be repeated; in the environment separated by ;. In the file also "
+        "[fork_safety] allow.",
+        check=_check_allowance,
+        separator=";",
+    )
+    fork_safety_quarantine: tuple[str, ...] = option(
+        QUARANTINE_KINDS,
+        "What is made harmless in the workers: sockets (dead ends), epolls (fresh ones), libraries "
+        "(pools begin anew), locks (held by vanished threads), random (new seeds); or none. May be "
+        "repeated. In the file also [fork_safety] quarantine.",
+        check=_check_quarantine,
     )
 
 
@@ -373,6 +420,7 @@ class Settings:
     """``module:attr``."""
     listen: ListenSettings = ListenSettings()
     workers: WorkerSettings = WorkerSettings()
+    safety: SafetySettings = SafetySettings()
     control: ControlSettings = ControlSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
     logging: LoggingSettings = LoggingSettings()
@@ -388,6 +436,7 @@ TABLES = frozenset({"http"})
 GROUPS: dict[str, type[Any]] = {
     "listen": ListenSettings,
     "workers": WorkerSettings,
+    "safety": SafetySettings,
     "control": ControlSettings,
     "environment": EnvironmentSettings,
     "logging": LoggingSettings,

@@ -40,6 +40,7 @@ from tornado_multi.supervisor.worker_events import (
     worker_ready,
 )
 from tornado_multi.supervisor.zygote_events import (
+    zygote_audited,
     zygote_ended,
     zygote_load_failed,
     zygote_loaded,
@@ -99,6 +100,8 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
                 zygote.pid = pid
         case ev.ZygoteRefused(generation, reason):
             yield from zygote_refused(state, generation, reason, now_s)
+        case ev.ZygoteAudited():
+            yield from zygote_audited(state, event)
         case ev.ZygoteLoaded():
             yield from zygote_loaded(state, event, now_s)
         case ev.ZygoteLoadFailed():

@@ -33,6 +33,15 @@ class ZygoteRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ZygoteAudited:
+    """A zygote has looked at what its workers will inherit."""
+
+    generation: int
+    audit: dict[str, Any]
+    """errors, warnings, findings (plain, worst first), omitted, duration_s"""
+
+
+@dataclass(frozen=True, slots=True)
 class ZygoteLoaded:
     generation: int
     import_s: float
@@ -216,6 +225,7 @@ Event = (
     Started
     | ZygoteSpawned
     | ZygoteRefused
+    | ZygoteAudited
     | ZygoteLoaded
     | ZygoteLoadFailed
     | ZygoteEnded

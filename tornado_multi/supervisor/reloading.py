@@ -246,6 +246,7 @@ def _end(state: State, reload: Reload, now_s: float) -> Iterator[ev.Effect]:
         notes=reload.notes,
         reason=None if failure is None else failure.reason,
         detail=None if failure is None else failure.detail,
+        fork_safety=reload.fork_safety,
     )
     state.reload = None
     report = state.last_reload

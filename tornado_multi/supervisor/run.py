@@ -14,12 +14,12 @@ import signal
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
 from tornado_multi.control.server import ControlServer
+from tornado_multi.forksafety.findings import summary
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.cgroups import usable_cpus
@@ -32,7 +32,6 @@ from tornado_multi.supervisor.answers import Answers, Turns
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
 from tornado_multi.supervisor.service_manager import moment_of
-from tornado_multi.supervisor.spawning import ServeSpawner
 from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
 from tornado_multi.supervisor.wording import worker_name
@@ -65,15 +64,6 @@ HANDLED_SIGNALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptPlan:
-    """What script mode does in its own way."""
-
-    spawner: Spawner
-    workers: int
-    """What the script gave ``fork_processes``."""
-
-
 class Supervisor:
     """One service: its children, its state, its loop."""
 
@@ -89,8 +79,15 @@ class Supervisor:
         control_socket: socket.socket,
         reporter: Reporter,
         manager: ServiceManager,
-        script: ScriptPlan | None = None,
+        board: sb.Scoreboard,
+        board_fd: int,
+        spawner: Spawner,
+        asked_workers: int | None = None,
     ) -> None:
+        """Take what it needs to begin.
+
+        Args: asked_workers: script mode: what the script gave ``fork_processes``.
+        """
         self._settings = settings
         self._app_arguments = app_arguments
         self._identity = identity
@@ -99,12 +96,11 @@ class Supervisor:
         self._control_socket = control_socket
         self._reporter = reporter
         self._manager = manager
-        self._spawner: Spawner = ServeSpawner() if script is None else script.spawner
+        self._spawner = spawner
         self._clock = time.monotonic
         self._reread = reread
         self._settings_before_reload = settings
-        self._is_script = script is not None
-        asked_workers = None if script is None else script.workers
+        self._is_script = asked_workers is not None
         self._state = initial_state(
             asked_workers or worker_count(settings.workers.workers),
             self._limits(settings),
@@ -115,7 +111,7 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._notices_given: set[str] = set()
         self._turns = Turns()
-        self._board, self._board_fd = sb.Scoreboard.create()
+        self._board, self._board_fd = board, board_fd
         self._app_nofile = _raise_nofile_limit()
         # Made in run(), where the loop is.
         self._loop: asyncio.AbstractEventLoop
@@ -387,6 +383,8 @@ class Supervisor:
                 self._listeners.claim(generation, keys)
                 self._reporter.pass_on(self._spawner.take_output(generation))
                 self._post(ev.ZygoteLoaded(generation, import_s, hooks, workers))
+            case msg.Audited():
+                self._post(ev.ZygoteAudited(generation, message.plain()))
             case msg.LoadFailed(reason, detail, usage):
                 self._post(ev.ZygoteLoadFailed(generation, reason, detail, usage))
             case msg.Forked(row, pid):
@@ -472,6 +470,10 @@ class Supervisor:
         begun = [item.started_s for item in state.workers.values()]
         fork_ms = (max(ready) - min(begun)) * 1000 if ready else 0.0
         imported = f"   imported in {import_s:.2f} s" if import_s is not None else ""
+        safety = state.fork_safety()
+        found = None if safety is None else summary(safety["errors"], safety["warnings"])
+        if found is not None and imported:
+            imported += f", fork safety: {found}"
         lines = [f"  app        {identity.app}{imported}"]
         for index, address in enumerate(self._listeners.addresses()):
             lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
@@ -485,6 +487,7 @@ class Supervisor:
         extra = {
             "app": identity.app,
             "import_s": import_s,
+            "fork_safety": found,
             "listeners": list(self._listeners.addresses()),
             "workers": len(ready),
             "workers_ready_s": fork_ms / 1000,

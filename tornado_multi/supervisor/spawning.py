@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from tornado_multi import script_process
-from tornado_multi.process.channel import Channel
+from tornado_multi.process.channel import Channel, ChannelClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,21 +44,54 @@ class Spawner(Protocol):
 
 
 class ServeSpawner:
-    """For ``serve``: our own program, which imports the app and says by itself why it can't."""
+    """For ``serve``: our own program, which imports the app and says by itself why it can't.
+
+    The first one may start ahead of its boot message: its interpreter and ours then import what
+    they need at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: tuple[int, Channel] | None = None
+
+    def start_ahead(self, fds: list[int]) -> None:
+        """Start the first zygote, which waits for its boot message.
+
+        Args: fds: the descriptors that the boot message will name.
+        Raises: OSError: the system refused.
+        """
+        ours, theirs = Channel.pair()
+        try:
+            self._ahead = (self._start([theirs.fileno(), *fds]), ours)
+        finally:
+            theirs.close()
+
+    def call_off(self) -> None:
+        """Let a zygote that waits for its boot message leave."""
+        if self._ahead is not None:
+            _, channel = self._ahead
+            self._ahead = None
+            channel.close()
 
     def spawn(self, boot: Boot) -> tuple[int, Channel]:
+        if self._ahead is not None:
+            pid, channel = self._ahead
+            self._ahead = None
+            try:
+                channel.send(boot)
+            except (OSError, ChannelClosed):  # killed by somebody; collected like any stranger
+                channel.close()
+            else:
+                return pid, channel
+        return _send_and_start(boot, self._start)
+
+    def _start(self, fds: list[int]) -> int:
         # The flags (-X dev, -W error ...) that this interpreter was started with hold for the app
         # too. A private helper of the standard library that multiprocessing relies on as well.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
         # sys.executable is the path as typed, not resolved: a virtual environment that a release
         # link leads to is found anew by each generation.
         program = [sys.executable, *flags, "-m", "tornado_multi.zygote_process"]
-        environment = app_environment(os.environ)
-
-        def start(fds: list[int]) -> int:
-            return start_quietly([*program, str(fds[0])], fds, environment)
-
-        return _send_and_start(boot, start)
+        return start_quietly([*program, str(fds[0])], fds, app_environment(os.environ))
 
     def take_output(self, generation: int) -> str:  # noqa: ARG002 - the protocol's
         return ""

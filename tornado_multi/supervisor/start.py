@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tornado_multi.control.locate import LocateError, socket_path
-from tornado_multi.control.server import open_control_socket
+from tornado_multi.control.locate import LocateError, open_control_socket, socket_path
 from tornado_multi.process.account import AccountError, find_account
 from tornado_multi.process.cgroups import memory_limit_bytes
 from tornado_multi.process.exit_codes import ExitCode
+from tornado_multi.process.scoreboard import Scoreboard
 from tornado_multi.settings.model import ListenSettings, service_name
 from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listener_set import ListenerSet
@@ -26,10 +26,8 @@ from tornado_multi.supervisor.listeners import ListenError, effective_backlog, o
 from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
 from tornado_multi.supervisor.patient import PatientStream
 from tornado_multi.supervisor.report import Reporter
-from tornado_multi.supervisor.run import Supervisor, serve
-from tornado_multi.supervisor.service_manager import ServiceManager
 from tornado_multi.supervisor.socket_activation import choose_binds, take_passed_sockets
-from tornado_multi.supervisor.status import Identity, LogPlace
+from tornado_multi.supervisor.spawning import ServeSpawner
 from tornado_multi.supervisor.watching import WatchError, require_watchfiles
 from tornado_multi.version import VERSION
 
@@ -37,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado_multi.settings.model import ControlSettings, Settings
-    from tornado_multi.supervisor.run import ScriptPlan
+    from tornado_multi.supervisor.run import Supervisor
+    from tornado_multi.supervisor.spawning import Spawner
+    from tornado_multi.supervisor.status import LogPlace
 
 
 class DirectoryError(Exception):
@@ -87,6 +87,8 @@ def start(
             )
         except REFUSALS as error:
             return refuse(error)
+        from tornado_multi.supervisor.run import serve
+
         prepared.supervisor.note(notes)
         return serve(prepared.supervisor)
 
@@ -125,11 +127,13 @@ def prepare(
     listen: Callable[[], ListenerSet],
     *,
     app_arguments: tuple[str, ...] | None = None,
-    script: ScriptPlan | None = None,
+    spawner: Spawner | None = None,
+    asked_workers: int | None = None,
 ) -> Prepared:
     """Take locks, listeners and control socket; *cleanup* gives them back.
 
-    Args: script: script mode: how to start its zygotes, and how many workers it asks for.
+    Args: spawner, asked_workers: script mode: what starts its zygotes, and how many workers it
+        asks for.
     Raises: REFUSALS: nothing is held then.
     """
     if settings.environment.reload_on_change:
@@ -152,6 +156,16 @@ def prepare(
     cleanup.callback(_remove_control_socket, control_path, control_path.lstat())
     cleanup.callback(control_socket.close)
     leave_behind.append(control_socket.close)
+    board, board_fd = Scoreboard.create()
+    if spawner is None:
+        spawner = ServeSpawner()
+        cleanup.callback(spawner.call_off)
+        spawner.start_ahead([board_fd, *(item.fd for item in listeners.shared())])
+    # Two thirds of what we import, half of it asyncio: while the zygote's interpreter starts.
+    from tornado_multi.supervisor.run import Supervisor
+    from tornado_multi.supervisor.service_manager import ServiceManager
+    from tornado_multi.supervisor.status import Identity
+
     log, block = PatientStream(sys.stderr), PatientStream(sys.stdout)
     cleanup.callback(log.close)
     cleanup.callback(block.close)
@@ -159,7 +173,7 @@ def prepare(
         pid=os.getpid(),
         name=name,
         version=VERSION,
-        mode="serve" if script is None else "script",
+        mode="serve" if asked_workers is None else "script",
         app=settings.app,
         control_path=str(control_path),
         control_options=_control_options(settings.control),
@@ -167,7 +181,7 @@ def prepare(
         backlog=effective_backlog(settings.listen.backlog),
         memory_limit_bytes=memory_limit_bytes(),
         started_s=time.monotonic(),
-        logs=log_place(settings, typed_directory() if script is None else directory),
+        logs=log_place(settings, typed_directory() if asked_workers is None else directory),
     )
     supervisor = Supervisor(
         settings,
@@ -179,7 +193,10 @@ def prepare(
         control_socket=control_socket,
         reporter=Reporter(settings.logging.log_format, log, block),
         manager=ServiceManager.from_environment(os.environ),
-        script=script,
+        board=board,
+        board_fd=board_fd,
+        spawner=spawner,
+        asked_workers=asked_workers,
     )
     return Prepared(supervisor, leave_behind)
 
@@ -201,6 +218,8 @@ def log_place(settings: Settings, here: str) -> LogPlace:
 
     Args: here: the directory that relative paths are meant from: where the service was started.
     """
+    from tornado_multi.supervisor.status import LogPlace
+
     logging = settings.logging
     directory, file = (
         None if path is None else os.path.normpath(os.path.join(here, path))

@@ -169,6 +169,8 @@ class Reload:
     """What a failure brings back."""
     import_s: float | None = None
     canary_s: float | None = None
+    fork_safety: str | None = None
+    """In a few words; None: not looked at."""
     drained: int = 0
     cut: int = 0
     notes: list[str] = field(default_factory=list)
@@ -192,6 +194,7 @@ class ReloadReport:
     notes: list[str]
     reason: str | None = None
     detail: str | None = None
+    fork_safety: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +248,8 @@ class State:
     hook_count: int = 0
     past_requests: int = 0
     """Counted by workers of places that a scale-down took away."""
+    audits: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """generation -> what its zygote has found that workers must not share, of the last few."""
     zygote_failures: int = 0
     zygote_retry_at_s: float | None = None
     zygote_problem: str | None = None
@@ -277,6 +282,10 @@ class State:
 
     def generation_is_wanted(self, generation: int) -> bool:
         return generation >= self.oldest_wanted and generation not in self.refused_generations
+
+    def fork_safety(self) -> dict[str, Any] | None:
+        """Return the audit of the generation that serves; None: there was none."""
+        return self.audits.get(self.serving_generation())
 
     def serving_generation(self) -> int:
         """Return the newest generation that takes requests; 0 before the first."""
@@ -326,5 +335,6 @@ def from_plain(data: dict[str, Any]) -> State:
         for key, item in data["workers"].items()
     }
     values["hook_calls"] = {int(key): HookCall(**item) for key, item in data["hook_calls"].items()}
+    values["audits"] = {int(key): item for key, item in data["audits"].items()}
     values["places"] = {int(key): Place(**item) for key, item in data["places"].items()}
     return State(**values)

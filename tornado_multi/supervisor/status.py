@@ -108,7 +108,7 @@ def build_status(
         "workers": sorted(rows, key=lambda row: row["fork_id"]),
         "reload": None if state.reload is None else reload_progress(state),
         "last_reload": None if state.last_reload is None else dataclasses.asdict(state.last_reload),
-        "fork_safety": None,
+        "fork_safety": state.fork_safety(),
     }
 
 
@@ -193,6 +193,7 @@ def reload_progress(state: State) -> dict[str, Any]:
         "generation": reload.generation,
         "import_s": reload.import_s,
         "canary_s": reload.canary_s,
+        "fork_safety": reload.fork_safety,
         "ready": sorted(ready),
         "of": len(state.places),
         "draining": _draining(state),
@@ -211,6 +212,7 @@ def committed_report(state: State, now_s: float) -> dict[str, Any]:
         "duration_s": now_s - reload.started_s,
         "import_s": reload.import_s,
         "canary_s": reload.canary_s,
+        "fork_safety": reload.fork_safety,
         "drained": reload.drained,
         "cut": reload.cut,
         "notes": reload.notes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tornado_multi.forksafety.findings import one_line, summary
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.hook_calls import forget_unborn
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tornado_multi.process.linux import ProcessEnd
+
+
+KEPT_AUDITS = 4
+"""More than there are generations with workers, most of the time."""
 
 
 def zygote_refused(state: State, generation: int, reason: str, now_s: float) -> Iterator[ev.Effect]:
@@ -46,6 +51,29 @@ def zygote_loaded(state: State, event: ev.ZygoteLoaded, now_s: float) -> Iterato
     imported(state, zygote, event.workers)
     if state.phase is Phase.SERVING:
         yield ev.Say("info", zygote_name(zygote), f"Imported the app in {event.import_s:.2f} s.")
+
+
+def zygote_audited(state: State, event: ev.ZygoteAudited) -> Iterator[ev.Effect]:
+    """Take in what a zygote's workers will inherit; say what was not said of the code before."""
+    zygote = state.zygotes.get(event.generation)
+    if zygote is None:
+        return
+    audit = event.audit
+    said = [item for old in state.audits.values() for item in old["findings"]]
+    for finding in audit["findings"]:
+        if finding["word"] != "info" and finding not in said:
+            extra = {"fork_safety": finding}
+            text = one_line(finding, audit["directory"])
+            yield ev.Say(finding["word"], zygote_name(zygote), text, extra)
+    if audit["omitted"]:
+        text = f"Fork safety: {audit['omitted']} more; tornado-multi check lists all."
+        yield ev.Say("warning", zygote_name(zygote), text)
+    state.audits[event.generation] = audit
+    for generation in sorted(state.audits)[:-KEPT_AUDITS]:
+        del state.audits[generation]
+    reload = state.reload
+    if reload is not None and reload.generation == event.generation:
+        reload.fork_safety = summary(audit["errors"], audit["warnings"])
 
 
 def zygote_load_failed(

@@ -46,8 +46,7 @@ def enter(assignment: Assignment) -> None:
     signal.set_wakeup_fd(-1)
     wait_for_adoption(assignment.supervisor_pid, assignment.channel)
     assignment.zygote_channel.close()  # other workers' channels were closed by the zygote itself
-    # The quarantine of inherited connections has its place here.
-    # RNGs: CPython reseeds the module random after a fork; other generators have their place here.
+    assignment.inheritance.enter_child()
     # The epoch of per-process resources is bumped here.
     atexit._clear()  # noqa: SLF001 - what was registered before the fork belongs to the zygote
     gc.enable()

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 
 def enter_script_worker(assignment: Assignment) -> None:
     """Make this process a worker; what remains happens when a server gets its sockets."""
-    # The worker ends as a Python program does: what belongs to the zygote must not be removed then.
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # noqa: SLF001
-        finalizer.detach()
     enter(assignment)
     setproctitle(f"tornado_multi: worker {assignment.fork_id} gen {assignment.generation} starting")
     switch_off_autoreload()

@@ -31,6 +31,7 @@ def run_errand(errand: HookErrand) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         wait_for_adoption(errand.supervisor_pid, errand.channel)
         errand.zygote_channel.close()
+        errand.inheritance.enter_child()
         atexit._clear()  # noqa: SLF001 - what was registered before the fork belongs to the zygote
         setproctitle(f"tornado_multi: hook {errand.hook}")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKABLE_SIGNALS)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 
 from tornado_multi.assignment import Assignment, HookErrand
+from tornado_multi.forksafety.watch import UnsafeError, Watch
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError, app_module, enter_directory, load_target
 from tornado_multi.logs.handler import reopen_all, set_report
@@ -108,6 +109,8 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
     gc.disable()
     begun_s = time.monotonic()
     target = None
+    watch = Watch(settings.safety, settings.app)
+    own_fds = {channel.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)}
     try:
         ssl_context = read_context(settings.tls)
         take_on_identity(boot, settings)
@@ -119,6 +122,8 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
             module = app_module(settings.app)
         hooks = find_hooks(settings.hooks, module)
         report_hook(channel, hooks.call("on_starting"))
+        if settings.workers.boot == "preload":
+            tell(channel, watch, own_fds, boot.directory)
     except LoadError as error:
         with contextlib.suppress(ChannelClosed):
             channel.send(msg.LoadFailed(error.reason, error.detail, error.usage))
@@ -140,12 +145,25 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
         target=target,
         app_arguments=boot.app_arguments,
         hooks=hooks,
+        inheritance=watch.inheritance,
         ssl_context=ssl_context,
     )
     gc.freeze()
     setproctitle(f"tornado_multi: zygote gen {boot.generation}")
     channel.send(msg.Loaded(import_s, hooks.names()))
     return template
+
+
+def tell(channel: Channel, watch: Watch, own_fds: set[int], directory: str) -> None:
+    """Audit what workers would inherit, and tell the supervisor.
+
+    Raises: LoadError: it is not to be served like that.
+    """
+    try:
+        for message in watch.judge(own_fds, directory):
+            channel.send(message)
+    except UnsafeError as error:
+        raise LoadError(error.reason, error.detail) from error
 
 
 def take_on_identity(boot: msg.Boot, settings: Settings) -> None:
@@ -222,6 +240,7 @@ def _obey(channel: Channel, template: Assignment) -> Assignment | HookErrand | N
         case _:
             text = f"[BUG] a zygote was sent {received!r}"
             raise RuntimeError(text)
+    template.inheritance.before_fork()
     try:
         pid = fork_child()
     except OSError as error:

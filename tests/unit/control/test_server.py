@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tornado_multi.control import server as server_module
+from tornado_multi.control.locate import open_control_socket
 from tornado_multi.control.protocol import MAX_REQUEST_BYTES, Request, encode_request
-from tornado_multi.control.server import ControlServer, open_control_socket
+from tornado_multi.control.server import ControlServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

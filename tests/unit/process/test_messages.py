@@ -43,6 +43,7 @@ EXAMPLES: list[Message] = [
     msg.Tasks(1, "Task-1\n  é"),
     msg.CallHook(7, "on_reload", {"number": 1, "reason": "é", "notes": ["a"]}),
     msg.Bound("80 *"),
+    msg.Audited(1, 0, ({"word": "error", "kind": "thread", "file": None},), 0, 0.015, "/srv"),
     msg.Loaded(0.31),
     msg.Loaded(0.31, ("on_ready", "on_drain")),
     msg.Loaded(0.31, (), 4, ("8888 *",)),

@@ -41,6 +41,8 @@ TEXTS: dict[str, Any] = {
     "trusted_downstream": ("10.0.0.1", "10.0.0.2"),
     "max_surge": "50%",
     "health_path": "/health",
+    "fork_safety_allow": ("shop/settings.py:31 it only logs", "thread it ends by itself"),
+    "fork_safety_quarantine": ("sockets", "random"),
     "user": "shop",
     "group": "staff",
     "umask": "027",
@@ -192,8 +194,15 @@ def test_every_option_is_taken_from_the_command_line(serve: Serve) -> None:
 def test_every_option_is_taken_from_the_environment(serve: Serve) -> None:
     """Each variable sets its own option."""
     env = {variable_of(key): text_of(value) for key, value in VALUES.items()}
+    separated = {
+        key: declared.separator.join(VALUES[key])
+        for key, (_, _, declared) in OPTIONS.items()
+        if declared.separator is not None
+    }
+    env |= {variable_of(key): text for key, text in separated.items()}
 
     assert VALUES == values_of(serve(env=env))
+    assert separated
 
 
 def test_every_option_is_taken_from_the_file(serve: Serve) -> None:
@@ -229,6 +238,25 @@ def test_a_directory_and_a_file_for_logs_exclude_each_other(serve: Serve) -> Non
         "log_dir=/a and log_file=/b.log: only one of them can be given. log_dir makes one file per "
         "worker, log_file one for all."
     ) == said
+
+
+def test_the_table_of_fork_safety(serve: Serve) -> None:
+    """[fork_safety] mode, allow and quarantine are the options fork_safety, fork_safety_..."""
+    lines = '[fork_safety]\nmode = "strict"\nallow = ["thread it ends"]\nquarantine = ["none"]\n'
+    found = serve(file=lines).safety
+
+    assert ("strict", ("thread it ends",), ("none",)) == (
+        found.fork_safety,
+        found.fork_safety_allow,
+        found.fork_safety_quarantine,
+    )
+
+
+def test_an_unknown_key_in_the_table_of_fork_safety(serve: Serve) -> None:
+    """It is refused with the nearest key."""
+    said = refusal(serve, file='[fork_safety]\nalow = ["thread it ends"]\n')
+
+    assert "Did you mean fork_safety_allow?" in said
 
 
 @pytest.mark.parametrize("key", ["backlog", "workers", "xheaders", "http.idle_timeout_s"])

@@ -23,6 +23,7 @@ from support.histories import (
     serving,
     started_worker,
 )
+from support.worlds import audit
 
 from tornado_multi.process import messages as msg
 from tornado_multi.supervisor import events as ev
@@ -167,6 +168,7 @@ def events_about(row: int, generation: int) -> list[ev.Event]:
         ev.ZygoteSpawned(generation, 900),
         ev.ZygoteRefused(generation, "no"),
         ev.ZygoteLoaded(generation, 0.1),
+        ev.ZygoteAudited(generation, audit()),
         ev.ZygoteLoaded(generation, 0.1, ("on_worker_exit", "on_reload"), 3),
         ev.ZygoteLoadFailed(generation, "no", "", usage=False),
         ev.ZygoteLoadFailed(generation, "no", "", usage=True),

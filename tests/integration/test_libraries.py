@@ -1,0 +1,89 @@
+"""Clients connected at import, of the libraries that are known: what their use in workers does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from support.cluster import VICTIMS
+from support.marks import marks
+from support.waiting import eventually
+
+from tornado_multi.testing.fetching import fetch
+
+if TYPE_CHECKING:
+    from conftest import StartCluster
+    from support.cluster import Cluster
+
+pytestmark = pytest.mark.process
+WORKERS = 3
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest, cluster: StartCluster) -> Cluster:
+    environment: dict[str, str] = {}
+    for peer in ("postgres", "redis_peer", "echo_servers"):
+        environment |= request.getfixturevalue(peer).environment
+    return cluster("made_at_import:make_app", workers=WORKERS, environment=environment)
+
+
+def answers(made: Cluster, name: str) -> dict[int, str]:
+    """Return what each worker answers to its first call."""
+    found: dict[int, str] = {}
+
+    def ask() -> bool:
+        url = f"http://127.0.0.1:{made.port()}/{name}"
+        record = json.loads(fetch(url, headers={}, timeout_s=60).body)
+        found.setdefault(record["pid"], record["answer"])
+        return len(found) == WORKERS
+
+    eventually(ask)
+    return found
+
+
+@pytest.mark.parametrize("name", ["requests", "httpx", "sqlalchemy", "redis", "memory"])
+def test_what_can_connect_anew_does(made: Cluster, name: str) -> None:
+    """No call fails, and where a server can tell, each worker has a session of its own."""
+    found = answers(made, name)
+
+    assert all(answer.startswith("ok ") for answer in found.values()), found
+    if name in {"sqlalchemy", "redis"}:
+        assert WORKERS == len(set(found.values()))
+
+
+@pytest.mark.parametrize("name", ["psycopg", "psycopg-two"])
+def test_what_can_not_says_which_line_has_made_it(made: Cluster, name: str) -> None:
+    """The library's own error carries the sentence, as if the server had said it."""
+    line = next(mark.line for mark in marks(VICTIMS / "made_at_import.py") if mark.kind == name)
+    found = answers(made, name)
+
+    assert all(f"made_at_import.py:{line}" in answer for answer in found.values()), found
+    assert all("@tornado_multi.per_process" in answer for answer in found.values()), found
+
+
+@pytest.mark.parametrize("name", ["random", "numpy", "numpy-global"])
+def test_random_numbers_differ(made: Cluster, name: str) -> None:
+    """Each worker draws its own."""
+    assert WORKERS == len(set(answers(made, name).values()))
+
+
+def test_random_numbers_with_a_seed_of_their_own_stay_as_they_are(made: Cluster) -> None:
+    """Whoever gives a seed wants these numbers; the audit warns of it."""
+    assert 1 == len(set(answers(made, "seeded").values()))
+
+
+def test_the_zygote_keeps_its_sessions(made: Cluster) -> None:
+    """Whatever workers do with their copies: the server's processes of the zygote stay the same."""
+    for name in ("psycopg", "psycopg-two", "sqlalchemy", "requests"):
+        answers(made, name)
+    victim = made.worker_pids()[0]
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: len(made.workers()) == WORKERS and victim not in made.worker_pids())
+    forked = re.findall(r"before fork \d (\d+) (\d+)", made.log())
+
+    assert WORKERS + 1 == len(forked)
+    assert 1 == len(set(forked)), forked

@@ -1,0 +1,106 @@
+"""Why a call failed on a connection that the quarantine has cut off: said with the error itself.
+
+When an error is logged, the frames of its traceback are searched for the object that has one of the
+cut descriptors; the error then gets a note (PEP 678) that names the line which made it.
+Runs in: worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tornado_multi.forksafety.audit import DeadEnd
+
+PARTS = ("_sock", "sock", "_sslobj", "pgconn", "connection", "_connection")
+"""Where objects keep their sockets."""
+MOST_FRAMES = 100
+
+_cut: dict[int, tuple[tuple[int, int], DeadEnd]] = {}
+"""descriptor -> (identity of its dead end, what it was)"""
+
+
+def sentence(end: DeadEnd) -> str:
+    """Say what has happened to a connection, and the mend."""
+    made = f" by {end.place}" if end.place else ""
+    return (
+        f"tornado_multi: this is a copy of the {end.what}, made before the fork{made}; it is cut off "
+        "in this process. Mend: create it on first use in each process, with "
+        "@tornado_multi.per_process."
+    )
+
+
+def explain_from_now_on(cut: dict[int, tuple[tuple[int, int], DeadEnd]]) -> None:
+    """Have errors explained that are logged in this process. Runs in: worker, once."""
+    if not cut:
+        return
+    _cut.update(cut)
+    make = logging.getLogRecordFactory()
+
+    def make_explained(*values: Any, **named: Any) -> logging.LogRecord:
+        record = make(*values, **named)
+        if record.exc_info and record.exc_info[1] is not None:
+            explain(record.exc_info[1])
+        return record
+
+    logging.setLogRecordFactory(make_explained)
+
+
+def explain(error: BaseException) -> None:
+    """Add a note to *error* if it comes from a connection that was cut off."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        end = _find(link.__traceback__)
+        if end is not None:
+            text = sentence(end)
+            if text not in getattr(error, "__notes__", ()):
+                error.add_note(text)
+            return
+        link = link.__cause__ or link.__context__
+
+
+def _find(trace: TracebackType | None) -> DeadEnd | None:
+    for _ in range(MOST_FRAMES):
+        if trace is None:
+            return None
+        for value in list(trace.tb_frame.f_locals.values()):
+            end = _end_of(value)
+            if end is not None:
+                return end
+        trace = trace.tb_next
+    return None
+
+
+def _end_of(value: object) -> DeadEnd | None:
+    for thing in (value, *(getattr(value, name, None) for name in _parts_of(value))):
+        fileno = getattr(thing, "fileno", None)
+        if thing is None or isinstance(thing, type) or not callable(fileno):
+            continue
+        try:
+            fd = fileno()
+        except Exception:  # noqa: BLE001, S112 - closed, or of any library
+            continue
+        known = _cut.get(fd) if isinstance(fd, int) else None
+        if known is not None and _is_same(fd, known[0]):
+            return known[1]
+    return None
+
+
+def _parts_of(value: object) -> list[str]:
+    names = getattr(type(value), "__dict__", {})
+    own = getattr(value, "__dict__", {})
+    return [name for name in PARTS if name in own or name in names]
+
+
+def _is_same(fd: int, identity: tuple[int, int]) -> bool:
+    try:
+        seen = os.fstat(fd)
+    except OSError:
+        return False
+    return (seen.st_dev, seen.st_ino) == identity
