@@ -6,10 +6,10 @@ TEST ?= tests
 N ?= 20
 # Programs that the tests run against, each with its Debian package if that has another name.
 PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
-	redis-server postgres=postgresql
+	redis-server postgres=postgresql logrotate
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check unit repeat bench docs format clean
+.PHONY: help demo test check unit repeat soak bench docs format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ unit: $(VENV)/.installed-test  ## the fast tests only
 
 repeat: $(VENV)/.installed-test  ## run one test N times: make repeat TEST=tests/integration/test_x.py N=20
 	@for i in $$(seq $(N)); do echo "run $$i of $(N)"; $(BIN)/python -m pytest -q $(TEST) || exit 1; done
+
+soak: $(VENV)/.installed-test  ## 4 workers x 50,000 log records through rotations and reloads
+	LOG_RECORDS=50000 $(BIN)/python -m pytest tests/integration/test_logs.py
 
 bench: $(VENV)/.installed-test  ## measure what the docs claim
 	@sh tests/support/prepare_machine.sh $(PYTHON) wrk

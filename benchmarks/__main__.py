@@ -10,7 +10,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks import fork_safety_figures, process_figures, resource_figures
+from benchmarks import fork_safety_figures, log_figures, process_figures, resource_figures
 from benchmarks.figures import Figure, as_table
 
 BENCHMARKS = {
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "many": process_figures.two_hundred_workers,
     "request": process_figures.cpu_per_request,
     "reload": process_figures.reloads_under_load,
+    "logs": log_figures.cost_per_record,
     "audit": fork_safety_figures.audit,
     "preloading": fork_safety_figures.preloading,
     "resources": resource_figures.accessors,

@@ -12,6 +12,9 @@ from tornado_multi.version import VERSION as __version__  # noqa: N811 - the nam
 
 if TYPE_CHECKING:
     from tornado_multi.forksafety.suppression import fork_safe
+    from tornado_multi.logs.handler import PerProcessFileHandler
+    from tornado_multi.logs.request_id import request_id
+    from tornado_multi.logs.setup import get_logger
     from tornado_multi.process.draining import draining
     from tornado_multi.process.identity import fork_id
     from tornado_multi.resources.closing import close_resources
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ForkedResourceError",
     "PerProcess",
+    "PerProcessFileHandler",
     "__version__",
     "bind_sockets",
     "close_resources",
@@ -29,19 +33,24 @@ __all__ = [
     "fork_id",
     "fork_processes",
     "fork_safe",
+    "get_logger",
     "per_process",
+    "request_id",
 ]
 
 _HOMES = {
     "ForkedResourceError": "tornado_multi.resources.guards",
     "PerProcess": "tornado_multi.resources.per_process",
+    "PerProcessFileHandler": "tornado_multi.logs.handler",
     "bind_sockets": "tornado_multi.script.main",
     "close_resources": "tornado_multi.resources.closing",
     "draining": "tornado_multi.process.draining",
     "fork_id": "tornado_multi.process.identity",
     "fork_processes": "tornado_multi.script.main",
     "fork_safe": "tornado_multi.forksafety.suppression",
+    "get_logger": "tornado_multi.logs.setup",
     "per_process": "tornado_multi.resources.per_process",
+    "request_id": "tornado_multi.logs.request_id",
 }
 
 

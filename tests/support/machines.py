@@ -42,7 +42,7 @@ OWN_DIRECTORIES = (
 """These are empty at the beginning of a page, and the real ones are not touched."""
 
 TEMPORARY = "/srv/tmp"
-PROGRAMS = ("unshare", "mount", "bash", "make", "curl", "pgrep", "nginx", "openssl")
+PROGRAMS = ("unshare", "mount", "bash", "make", "curl", "pgrep", "nginx", "openssl", "logrotate")
 SBIN = "/usr/sbin:/sbin"
 READY = "  control "
 """How the last line of the startup block begins."""

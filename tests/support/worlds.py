@@ -415,11 +415,13 @@ class World:
                 self.hook_acts(one)
 
     def a_command(self) -> ev.Event:
-        match self.random.randrange(3):
+        match self.random.randrange(4):
             case 0:
                 return ev.ReloadAsked("SIGHUP")
             case 1:
                 return ev.ScaleAsked(self.random.randint(1, MOST_WORKERS))
+            case 2:
+                return ev.ReopenAsked()
             case _:
                 return ev.RestartAsked(self.random.randrange(MOST_WORKERS))
 

@@ -35,6 +35,7 @@ OTHER_FLAGS = {
     "--logging", "--database",  # of the app, after --
     "--strict-warnings", "--trace", "--factory",
     "--unix-socket",  # of curl
+    "--follow", "--fork-id", "--level", "--since", "--grep", "--tail",  # of the command logs
 }  # fmt: skip
 
 RESOURCE = {"name": "shop.accounts", "created_unix_s": 1.5, "healthy": None, "health": None}

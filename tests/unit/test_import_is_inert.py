@@ -127,6 +127,7 @@ def test_every_module_is_imported(watched: Any) -> None:
         "tornado_multi.settings.load",
         "tornado_multi.process.linux",
         "tornado_multi.resources.per_process",
+        "tornado_multi.logs.setup",
         "tornado_multi.testing.plugin",
         "tornado_multi.testing.leash",
     } <= found
@@ -150,7 +151,7 @@ def test_importing_reads_no_environment(watched: Any) -> None:
         "import tornado_multi",
         "import tornado_multi.supervisor.run, tornado_multi.supervisor.start",
         "import tornado_multi.cli, tornado_multi.cli.commands, tornado_multi.cli.serve",
-        "import tornado_multi.cli.stop, tornado_multi.cli.status",
+        "import tornado_multi.cli.stop, tornado_multi.cli.status, tornado_multi.cli.logs",
     ],
     ids=["package", "supervisor", "serve", "commands"],
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.load import (
@@ -40,6 +40,33 @@ WaitDrain = Annotated[
 Count = Annotated[int, Parameter(help="Number of workers.")]
 ForkId = Annotated[int, Parameter(help="The worker's fork_id.")]
 OptionalForkId = Annotated[int | None, Parameter(help="The worker's fork_id; default: all.")]
+Follow = Annotated[
+    bool, Parameter(("--follow", "-f"), negative="", help="Go on with what is logged from now on.")
+]
+ForkIds = Annotated[
+    tuple[int, ...],
+    Parameter("--fork-id", negative="", help="Only records of this worker; may be repeated."),
+]
+Level = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"] | None,
+    Parameter(help="Least level."),
+]
+Since = Annotated[
+    str | None,
+    Parameter(help="Not before: a time ago such as 10m, 2h or 1d, or 2026-11-25T10:00."),
+]
+Grep = Annotated[str | None, Parameter(help="Only records that hold this text.")]
+Tail = Annotated[
+    int | None,
+    Parameter(
+        validator=validators.Number(gte=1),
+        help="At most so many, the youngest. Default: 100, or all with --since.",
+    ),
+]
+LogDir = Annotated[
+    str | None, Parameter(help="Read the files there, also when the service is not running.")
+]
+LogFile = Annotated[str | None, Parameter(help="Read this file, as above.")]
 StrictWarnings = Annotated[
     bool, Parameter(negative="", help="Exit with 1 for warnings too, not for errors alone.")
 ]
@@ -217,12 +244,40 @@ def _stacks(fork_id: OptionalForkId = None, /, *, json: Json = False, **groups: 
     return stacks(unmirror(ControlSettings, groups.get("control")), fork_id, as_json=json)
 
 
+def _logs(
+    *,
+    follow: Follow = False,
+    fork_id: ForkIds = (),
+    level: Level = None,
+    since: Since = None,
+    grep: Grep = None,
+    tail: Tail = None,
+    log_dir: LogDir = None,
+    log_file: LogFile = None,
+    **groups: Any,
+) -> int:
+    from tornado_multi.cli.logs import LogQuery, logs
+
+    query = LogQuery(follow, fork_id, level, since, grep, tail, log_dir, log_file)
+    return logs(unmirror(ControlSettings, groups.get("control")), query)
+
+
 for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
     _function.__annotations__["json"] = Json
 _reload.__annotations__["wait_drain"] = WaitDrain
 _scale.__annotations__["workers"] = Count
 _restart.__annotations__["fork_id"] = ForkId
 _stacks.__annotations__["fork_id"] = OptionalForkId
+_logs.__annotations__ |= {
+    "follow": Follow,
+    "fork_id": ForkIds,
+    "level": Level,
+    "since": Since,
+    "grep": Grep,
+    "tail": Tail,
+    "log_dir": LogDir,
+    "log_file": LogFile,
+}
 
 
 def _client(function: Callable[..., Any], text: str) -> _Command:
@@ -248,5 +303,6 @@ CLIENT_COMMANDS = {
     "scale": _client(_scale, "Change the number of workers."),
     "restart": _client(_restart, "Replace one worker by a fresh one; no code is loaded anew."),
     "stacks": _client(_stacks, "Show what threads and tasks of the workers are doing."),
+    "logs": _client(_logs, "Show what the service's processes have logged, by time."),
     "stop": _client(_stop, "Stop the running service: drain every worker, then leave."),
 }

@@ -148,7 +148,8 @@ def _text(address: object) -> str:
 def watched_by(fd: int) -> list[int]:
     """Return the numbers that an epoll descriptor watches."""
     try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
+        # Not ascii, whose codec would be read from a file: with --user that may be refused by now.
+        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8", errors="replace") as file:
             text = file.read()
     except OSError:
         return []
@@ -174,7 +175,7 @@ def children() -> list[int]:
     for name in os.listdir("/proc/self/task"):
         with (
             contextlib.suppress(OSError),
-            open(f"/proc/self/task/{name}/children", encoding="ascii") as file,
+            open(f"/proc/self/task/{name}/children", encoding="utf-8") as file,
         ):
             found += [int(pid) for pid in file.read().split()]
     return found

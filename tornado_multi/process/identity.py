@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _fork_id: int | None = None
+_generation: int | None = None
 _is_served = False
 
 
@@ -20,6 +21,21 @@ def set_fork_id(value: int) -> None:
     """Record the fork_id of this process. Runs in: worker, once, after the fork."""
     global _fork_id  # noqa: PLW0603 - a process has one identity, and this is where it is kept
     _fork_id = value
+
+
+def generation() -> int | None:
+    """Return the number of the code load that this process belongs to; None outside a service.
+
+    Runs in: any process. Together with ``fork_id`` it says what a process is: a worker has both, a
+    zygote has this alone.
+    """
+    return _generation
+
+
+def set_generation(value: int) -> None:
+    """Record the generation of this process. Runs in: zygote, before the app is imported."""
+    global _generation  # noqa: PLW0603 - as above
+    _generation = value
 
 
 def is_served() -> bool:

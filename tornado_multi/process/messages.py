@@ -197,6 +197,14 @@ class ListTasks:
     number: int
 
 
+# --- supervisor -> zygote, worker -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Close the log files; the next record opens its path anew. For logrotate."""
+
+
 # --- worker -> supervisor -------------------------------------------------------------------------
 
 
@@ -292,6 +300,7 @@ Message = (
     | HookFailed
     | Drain
     | ListTasks
+    | ReopenLogs
     | Ready
     | BootFailed
     | Draining

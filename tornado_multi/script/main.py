@@ -55,6 +55,7 @@ from tornado_multi.zygote.errand import run_errand
 from tornado_multi.zygote.run import (
     attach_scoreboard,
     leave,
+    log_as_planned,
     report_hook,
     serve_forks,
     take_boot,
@@ -353,6 +354,7 @@ def _load(script: _Script, channel: Channel, workers: int) -> Assignment:
     calls = script.calls
     try:
         take_on_identity(boot, settings)
+        log_as_planned(settings, channel)
         hooks = find_hooks(settings.hooks, sys.modules.get("__main__"))
         report_hook(channel, hooks.call("on_starting"))
         own_fds = {channel.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)}

@@ -13,7 +13,12 @@ from tornado_multi.settings.model import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-FIXED_GROUPS = {"control": None, "environment": None, "listen": ("bind", "backlog")}
+FIXED_GROUPS = {
+    "control": None,
+    "environment": None,
+    "listen": ("bind", "backlog"),
+    "logging": ("log_dir", "log_file", "log_format"),
+}
 """Options that belong to the supervisor for its whole life: None = the whole group."""
 
 NOT_FOR_SCRIPTS = {

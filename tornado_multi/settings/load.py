@@ -302,7 +302,20 @@ def build_settings(app: str, groups: dict[str, object]) -> Settings:
         raise UsageError(
             f"APP must be module:attr, for example {module or 'shop'}:make_app, not {app!r}."
         )
-    return Settings(app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS})
+    return _assemble(app, groups)
+
+
+def _assemble(app: str, groups: dict[str, object]) -> Settings:
+    settings = Settings(
+        app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS}
+    )
+    logging = settings.logging
+    if logging.log_dir is not None and logging.log_file is not None:
+        raise UsageError(
+            f"log_dir={logging.log_dir} and log_file={logging.log_file}: only one of them can be "
+            "given. log_dir makes one file per worker, log_file one for all."
+        )
+    return settings
 
 
 def read_script_settings(app: str) -> Settings:
@@ -312,9 +325,7 @@ def read_script_settings(app: str) -> Settings:
     """
 
     def script(**groups: Any) -> Settings:
-        return Settings(
-            app=app, **{name: unmirror(GROUPS[name], groups.get(name)) for name in GROUPS}
-        )
+        return _assemble(app, groups)
 
     path, named = find_file([])
     values = read_file(path, named=named)

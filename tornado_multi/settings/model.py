@@ -260,8 +260,45 @@ class EnvironmentSettings:
         default=False,
         help="For development: reload when a Python file below the app's directory changes.",
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoggingSettings:
+    """Logging."""
+
+    log_dir: str | None = option(
+        None,
+        "Directory for log files, one per worker: NAME.FORK_ID.log; made if it is missing. Default: "
+        "records go to standard error.",
+    )
+    log_file: str | None = option(
+        None, "One log file for all workers, in place of --log-dir; its directory must exist."
+    )
     log_format: Literal["text", "json"] = option(
-        "text", "Form of the supervisor's log lines on standard error."
+        "text", "Form of log records, and of the supervisor's own lines on standard error."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] | None = option(
+        None,
+        "Least level that is logged, unless the app sets another. Default: info with --log-dir or "
+        "--log-file, which includes the access log, otherwise warning.",
+    )
+    log_max_bytes: int = option(
+        100 * MIB_BYTES,
+        "Size at which a log file is rotated; 0: never by size.",
+        at_least=0,
+    )
+    log_rotate_every_s: int | None = option(
+        None,
+        "Seconds between rotations, counted from local midnight: 86400 rotates at midnight, 3600 "
+        "at every full hour. Default: never by time.",
+        at_least=1,
+        at_most=31 * 86400,
+    )
+    log_backups: int = option(
+        10,
+        "Rotated files kept beside each log file: FILE.1 is the youngest.",
+        at_least=1,
+        at_most=100_000,
     )
 
 
@@ -386,6 +423,7 @@ class Settings:
     safety: SafetySettings = SafetySettings()
     control: ControlSettings = ControlSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
+    logging: LoggingSettings = LoggingSettings()
     hooks: HookSettings = HookSettings()
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
@@ -401,6 +439,7 @@ GROUPS: dict[str, type[Any]] = {
     "safety": SafetySettings,
     "control": ControlSettings,
     "environment": EnvironmentSettings,
+    "logging": LoggingSettings,
     "hooks": HookSettings,
     "tls": TlsSettings,
     "proxy": ProxySettings,
@@ -420,6 +459,11 @@ def option_keys() -> list[str]:
         prefix = f"{name}." if name in TABLES else ""
         keys += [f"{prefix}{item.name}" for item, _ in options_of(group)]
     return keys
+
+
+def service_name(settings: Settings) -> str:
+    """Return the name of the service: it names the control socket and the log files."""
+    return settings.control.name or settings.app.partition(":")[0].removesuffix(".py")
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:

@@ -298,6 +298,20 @@ class Children:
             self._on_peer_fault(f"worker row={worker.row} pid={worker.pid}", str(error))
             self._drop_worker_channel(worker)  # it reads end of file and leaves
 
+    # --- logs -------------------------------------------------------------------------------------
+
+    def reopen_logs(self) -> None:
+        """Tell every zygote and worker to open its log files anew.
+
+        One that has left too many messages lie does without: it looks before each record anyway.
+        """
+        channels = [zygote.channel for zygote in self.zygotes.values()]
+        channels += [worker.channel for worker in self.workers.values()]
+        for channel in channels:
+            if channel is not None:
+                with contextlib.suppress(ChannelClosed, BlockingIOError):
+                    channel.send(msg.ReopenLogs())
+
     # --- stacks -----------------------------------------------------------------------------------
 
     def ask_for_stacks(self, row: int) -> int:

@@ -154,6 +154,9 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
                 yield from serve_if_ready(state)
         case ev.RestartAsked(fork_id):
             yield from restart_asked(state, fork_id)
+        case ev.ReopenAsked() if state.phase is not Phase.FINISHED:
+            yield ev.Say("info", "supervisor", "Reopening the log files.")
+            yield ev.ReopenLogs()
         case ev.HookForked(number, pid):
             if call := state.hook_calls.get(number):
                 call.pid = pid

@@ -178,6 +178,11 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenAsked:
+    """By SIGUSR1: log files have been moved away."""
+
+
+@dataclass(frozen=True, slots=True)
 class HookForked:
     number: int
     pid: int
@@ -240,6 +245,7 @@ Event = (
     | SettingsRefused
     | ScaleAsked
     | RestartAsked
+    | ReopenAsked
     | HookForked
     | HookRefused
     | HookFailed
@@ -347,6 +353,11 @@ class SettleListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Tell every zygote and worker."""
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """One log line: who speaks, one sentence, and the same values for machines."""
 
@@ -382,6 +393,7 @@ Effect = (
     | KillHook
     | ForgetHook
     | SettleListeners
+    | ReopenLogs
     | Say
     | AnnounceReady
     | Finish

@@ -52,15 +52,13 @@ STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True
 """signal -> whether the stop is hurried"""
 SUSPENDED_S = 1.0
 """A timer that is this late says that we did not run: no process is judged by that time."""
-RESERVED_SIGNALS = (
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
+RESERVED_SIGNALS = (signal.SIGUSR2,)
 """Signals with a meaning to come: until then they must not end the service by their default."""
 HANDLED_SIGNALS = {
     *STOP_SIGNALS,
     *RESERVED_SIGNALS,
     signal.SIGHUP,
+    signal.SIGUSR1,
     signal.SIGTTIN,
     signal.SIGTTOU,
 }
@@ -278,6 +276,8 @@ class Supervisor:
                 self._children.forget_hook(number)
             case ev.SettleListeners(generation):
                 self._listeners.settle(generation)
+            case ev.ReopenLogs():
+                self._children.reopen_logs()
             case ev.Say():
                 self._reporter.say(effect)
             case ev.AnnounceReady():
@@ -292,7 +292,7 @@ class Supervisor:
             scoreboard_fd=self._board_fd,
             listeners=self._listeners.shared(),
             directory=self._directory,
-            settings=to_plain(self._settings),
+            settings=to_plain(self._settings_with_log_paths()),
             app_arguments=self._app_arguments,
             nofile_limit=self._app_nofile,
         )
@@ -302,6 +302,14 @@ class Supervisor:
             self._post(ev.ZygoteRefused(generation, str(error)))
         else:
             self._post(ev.ZygoteSpawned(generation, pid))
+
+    def _settings_with_log_paths(self) -> Settings:
+        """Return the settings with the log files' paths as a process in any directory finds them."""
+        logs = self._identity.logs
+        logging = dataclasses.replace(
+            self._settings.logging, log_dir=logs.directory, log_file=logs.file
+        )
+        return dataclasses.replace(self._settings, logging=logging)
 
     def _call_hook(self, generation: int, command: msg.CallHook) -> None:
         try:
@@ -353,6 +361,7 @@ class Supervisor:
             event = ev.StopAsked(int(number), hurried)
             self._loop.add_signal_handler(number, self._post, event)
         self._loop.add_signal_handler(signal.SIGHUP, self._post, ev.ReloadAsked("SIGHUP"))
+        self._loop.add_signal_handler(signal.SIGUSR1, self._post, ev.ReopenAsked())
         self._loop.add_signal_handler(signal.SIGTTIN, self._scale_by, +1)
         self._loop.add_signal_handler(signal.SIGTTOU, self._scale_by, -1)
         for number in RESERVED_SIGNALS:

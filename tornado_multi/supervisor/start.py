@@ -19,7 +19,7 @@ from tornado_multi.process.account import AccountError, find_account
 from tornado_multi.process.cgroups import memory_limit_bytes
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.scoreboard import Scoreboard
-from tornado_multi.settings.model import ListenSettings
+from tornado_multi.settings.model import ListenSettings, service_name
 from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listener_set import ListenerSet
 from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tornado_multi.settings.model import ControlSettings, Settings
     from tornado_multi.supervisor.run import Supervisor
     from tornado_multi.supervisor.spawning import Spawner
+    from tornado_multi.supervisor.status import LogPlace
 
 
 class DirectoryError(Exception):
@@ -138,7 +139,7 @@ def prepare(
     if settings.environment.reload_on_change:
         require_watchfiles()
     find_account(settings.environment.user, settings.environment.group)
-    name = settings.control.name or settings.app.partition(":")[0].removesuffix(".py")
+    name = service_name(settings)
     control_path = socket_path(settings.control.control, name)
     lock = PidFile.acquire(
         control_path.with_name(control_path.name + ".lock"), f" --control {control_path}"
@@ -180,6 +181,7 @@ def prepare(
         backlog=effective_backlog(settings.listen.backlog),
         memory_limit_bytes=memory_limit_bytes(),
         started_s=time.monotonic(),
+        logs=log_place(settings, typed_directory() if asked_workers is None else directory),
     )
     supervisor = Supervisor(
         settings,
@@ -189,7 +191,7 @@ def prepare(
         directory=directory,
         listeners=listeners,
         control_socket=control_socket,
-        reporter=Reporter(settings.environment.log_format, log, block),
+        reporter=Reporter(settings.logging.log_format, log, block),
         manager=ServiceManager.from_environment(os.environ),
         board=board,
         board_fd=board_fd,
@@ -209,6 +211,21 @@ def _remove_control_socket(path: Path, bound: os.stat_result) -> None:
     with contextlib.suppress(OSError):
         if os.path.samestat(bound, path.lstat()):  # not somebody's who took the path meanwhile
             path.unlink()
+
+
+def log_place(settings: Settings, here: str) -> LogPlace:
+    """Return where the app's processes log.
+
+    Args: here: the directory that relative paths are meant from: where the service was started.
+    """
+    from tornado_multi.supervisor.status import LogPlace
+
+    logging = settings.logging
+    directory, file = (
+        None if path is None else os.path.normpath(os.path.join(here, path))
+        for path in (logging.log_dir, logging.log_file)
+    )
+    return LogPlace(directory, file, logging.log_format)
 
 
 def working_directory(chdir: str | None) -> str:

@@ -19,6 +19,15 @@ NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where workers log, as absolute paths; both None: to standard error."""
+
+    directory: str | None = None
+    file: str | None = None
+    form: Literal["text", "json"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """What does not change while the supervisor lives."""
 
@@ -36,6 +45,7 @@ class Identity:
     mode: Literal["serve", "script"] = "serve"
     memory_limit_bytes: int | None = None
     """Of the control group; None: no limit."""
+    logs: LogPlace = LogPlace()
 
 
 def build_status(
@@ -91,6 +101,11 @@ def build_status(
             for zygote in state.zygotes.values()
         ],
         "zygote_problem": state.zygote_problem,
+        "logs": {
+            "directory": identity.logs.directory,
+            "file": identity.logs.file,
+            "format": identity.logs.form,
+        },
         "strangers_reaped": strangers_reaped,
         "requests_total": past + sum(row["requests"] or 0 for row in rows),
         "workers": sorted(rows, key=lambda row: row["fork_id"]),

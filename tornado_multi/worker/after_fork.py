@@ -14,6 +14,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from tornado_multi.logs.handler import set_report
+from tornado_multi.logs.setup import renew_logs
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.adoption import wait_for_adoption
 from tornado_multi.process.channel import ChannelClosed
@@ -45,12 +47,13 @@ def enter(assignment: Assignment) -> None:
     wait_for_adoption(assignment.supervisor_pid, assignment.channel)
     assignment.zygote_channel.close()  # other workers' channels were closed by the zygote itself
     assignment.inheritance.enter_child()
-    # Reopening inherited log files has its place here.
     # Per-process resources have begun anew by themselves, in the fork (resources.lives).
     atexit._clear()  # noqa: SLF001 - what was registered before the fork belongs to the zygote
     gc.enable()
     set_fork_id(assignment.fork_id)
     set_task_id(assignment.fork_id)
+    set_report(None)
+    renew_logs()  # the zygote's own file was let go of in the fork itself
     _take_row(assignment)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKABLE_SIGNALS)
     failure = assignment.hooks.call("after_fork", assignment.fork_id)

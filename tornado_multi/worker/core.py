@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 from tornado import autoreload
 
+from tornado_multi.logs.handler import reopen_all, set_report
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.adoption import end_with_supervisor
@@ -72,6 +73,7 @@ class Worker:
         )
         self._resources = WorkerResources(loop, self.send)
         self._beat = Beat(loop, self._row, self._at_beat)
+        set_report(self._notice_from_any_thread)
         self._title("starting")
 
     def hear(self) -> None:
@@ -192,6 +194,8 @@ class Worker:
                         if not self._commanded.done():
                             self._commanded.set_result(None)
                         self._leave(timeout_s)
+                    case msg.ReopenLogs():
+                        reopen_all()
                     case msg.ListTasks(number):
                         text = render_tasks(asyncio.all_tasks(self._loop))
                         self.send(msg.Tasks(number, text))
@@ -218,6 +222,9 @@ class Worker:
     def notice(self, key: str, text: str) -> None:
         """Tell the user something once, however many workers say it."""
         self.send(msg.Notice(key, text))
+
+    def _notice_from_any_thread(self, key: str, text: str) -> None:
+        self._loop.call_soon_threadsafe(self.notice, key, text)
 
     def explain_autoreload(self) -> None:
         """Say, once, that Tornado's autoreload was asked for and is switched off."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError, app_module, load_target
+from tornado_multi.logs.setup import renew_logs
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
@@ -70,6 +71,7 @@ async def _live(assignment: Assignment, worker: Worker) -> int:
         except Exception as error:  # noqa: BLE001 - all that a factory may raise
             _report_failed_boot(assignment, error)
             return int(ExitCode.BOOT_FAILED)
+        renew_logs()  # the factory may have set up logging in its own way
         server.add_sockets([sock for _, sock in assignment.listeners])
         worker.become_ready(_hooks(assignment))
         await worker.told_to_leave

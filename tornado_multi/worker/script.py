@@ -20,6 +20,7 @@ from tornado.ioloop import IOLoop
 from tornado.tcpserver import TCPServer
 
 from tornado_multi.loading import switch_off_autoreload
+from tornado_multi.logs.setup import renew_logs
 from tornado_multi.process import messages as msg
 from tornado_multi.worker import tornado_private as private
 from tornado_multi.worker.after_fork import enter
@@ -97,6 +98,7 @@ class _Joining:
         return worker
 
     async def _begin(self, worker: Worker, was_told_to_leave: bool) -> None:  # noqa: FBT001 - private
+        renew_logs()  # the program may have set up logging since the fork
         worker.hear()
         worker.explain_autoreload()
         worker.become_ready(self._assignment.hooks)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
 
+from tornado_multi.logs.request_id import begin_request, end_request
 from tornado_multi.worker import tornado_private as private
 from tornado_multi.worker.lingering import peer_has_finished, say_end
 
@@ -42,6 +43,7 @@ class RecordingDelegate(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         """Count the request, route it, note where it went."""
+        begin_request(headers)
         self._connections.request_began(self._record)
         result = self._inner.headers_received(start_line, headers)
         self._connections.request_routed(self._record, start_line[0], self._inner)
@@ -105,6 +107,7 @@ class DrainingHTTPServer(HTTPServer):
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Tornado asks for a delegate when a connection becomes idle, also before the first request."""
+        end_request()
         delegate = super().start_request(server_conn, request_conn)
         record = self.connections.records.get(server_conn.stream)
         if record is None:

@@ -24,12 +24,15 @@ from tornado_multi.assignment import Assignment, HookErrand
 from tornado_multi.forksafety.watch import UnsafeError, Watch
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError, app_module, enter_directory, load_target
+from tornado_multi.logs.handler import reopen_all, set_report
+from tornado_multi.logs.plan import plan_of
+from tornado_multi.logs.setup import LogPlaceError, begin_logs, check_place, make_directory
 from tornado_multi.process import messages as msg
 from tornado_multi.process.account import AccountError, become, find_account
 from tornado_multi.process.adoption import end_with_supervisor
 from tornado_multi.process.channel import Channel, ChannelClosed, Received
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.identity import set_served
+from tornado_multi.process.identity import set_generation, set_served
 from tornado_multi.process.scoreboard import Scoreboard
 from tornado_multi.resources.lives import watch_forks
 from tornado_multi.settings.model import from_plain
@@ -89,6 +92,7 @@ def take_boot(channel: Channel) -> msg.Boot:
         text = f"[BUG] the first message to a zygote was {received!r}"
         raise RuntimeError(text)
     boot = received.message
+    set_generation(boot.generation)
     end_with_supervisor(boot.supervisor_pid)
     setproctitle(f"tornado_multi: zygote gen {boot.generation} importing")
     if boot.nofile_limit is not None:
@@ -112,6 +116,7 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
     try:
         ssl_context = read_context(settings.tls)
         take_on_identity(boot, settings)
+        log_as_planned(settings, channel)
         enter_directory(boot.directory)
         module = None
         if settings.workers.boot == "preload":
@@ -172,13 +177,16 @@ def take_on_identity(boot: msg.Boot, settings: Settings) -> None:
         # Once for all workers: 6 ms and 1.6 MB. Importing is safe before a fork, a loop is not.
         importlib.import_module("uvloop")
     environment = settings.environment
+    plan = plan_of(settings)
     try:
         account = find_account(environment.user, environment.group)
+        make_directory(plan, account)
         if account is not None:
             for name in IMPORTED_EARLY:
                 importlib.import_module(name)
             become(account)
-    except AccountError as error:
+        check_place(plan)
+    except (AccountError, LogPlaceError) as error:
         raise LoadError(str(error), usage=True) from error
     except OSError as error:
         text = f"user={environment.user}: the system refused the change: {error.strerror}."
@@ -186,6 +194,12 @@ def take_on_identity(boot: msg.Boot, settings: Settings) -> None:
     end_with_supervisor(boot.supervisor_pid)
     if environment.umask is not None:
         os.umask(int(environment.umask, 8))
+
+
+def log_as_planned(settings: Settings, channel: Channel) -> None:
+    """Set up the logs of this process and, but for what is its own, of those that it forks."""
+    set_report(lambda key, text: channel.send(msg.Notice(key, text)))
+    begin_logs(plan_of(settings))
 
 
 def attach_scoreboard(boot: msg.Boot) -> Scoreboard:
@@ -217,6 +231,9 @@ def _obey(channel: Channel, template: Assignment) -> Assignment | HookErrand | N
     received = channel.receive()
     errand: Assignment | HookErrand
     match received:
+        case Received(msg.ReopenLogs()):
+            reopen_all()
+            return None
         case Received(msg.Fork() as command, (fd,)):
             errand = template.for_worker(command, Channel.from_fd(fd))
             report_hook(channel, template.hooks.call("before_fork", command.fork_id))

@@ -53,6 +53,8 @@ TEXTS: dict[str, Any] = {
     "on_drain": "shop.hooks:on_drain",
     "on_worker_exit": "shop.hooks:on_worker_exit",
     "on_reload": "shop.hooks:on_reload",
+    "log_dir": "/var/log/shop",
+    "log_file": "/var/log/shop.log",
     "tls_certificate": "/etc/shop/chain.pem",
     "tls_key": "/etc/shop/key.pem",
     "tls_client_ca": "/etc/shop/clients.pem",
@@ -73,13 +75,16 @@ def example(key: str) -> Any:
     hint = get_type_hints(GROUPS[group])[item.name]
     if hint is bool:
         return True
-    if get_origin(hint) is Literal:
-        return next(value for value in get_args(hint) if value != item.default)
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is Literal:
+            return next(value for value in get_args(kind) if value != item.default)
     kind = next(kind for kind in (*get_args(hint), hint) if kind in {int, float})
     return kind((declared.at_least or 0) + 1 + list(OPTIONS).index(key))
 
 
-VALUES: dict[str, Any] = {key: example(key) for key in OPTIONS}
+ALONE = {"log_file"}
+"""Options that can't be given together with all others."""
+VALUES: dict[str, Any] = {key: example(key) for key in OPTIONS if key not in ALONE}
 DURATIONS = [key for key in OPTIONS if key.endswith("_s")]
 
 Serve = Callable[..., Settings]
@@ -89,7 +94,7 @@ Serve = Callable[..., Settings]
 def _empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file and no variable but what a test gives."""
     monkeypatch.chdir(tmp_path)
-    for name in VALUES:
+    for name in OPTIONS:
         monkeypatch.delenv(variable_of(name), raising=False)
     monkeypatch.delenv(f"{ENVIRONMENT_PREFIX}CONFIG", raising=False)
     monkeypatch.delenv(f"{ENVIRONMENT_PREFIX}APP", raising=False)
@@ -153,7 +158,9 @@ def value_of(settings: Settings, key: str) -> object:
 
 
 def values_of(settings: Settings) -> dict[str, object]:
-    return {key: value_of(settings, key) for key in OPTIONS}
+    """Return the options that can be given together; the others must not have been given."""
+    assert [None] * len(ALONE) == [value_of(settings, key) for key in ALONE]
+    return {key: value_of(settings, key) for key in VALUES}
 
 
 def text_of(value: object) -> str:
@@ -210,6 +217,27 @@ def test_every_option_is_taken_from_the_file(serve: Serve) -> None:
         lines += f"[{table}]\n" + "".join(line.removeprefix(f"[{table}]\n") for line in inner)
 
     assert VALUES == values_of(serve(file=lines))
+
+
+@pytest.mark.parametrize("key", ALONE)
+def test_an_option_that_stands_alone_is_taken_from_each_source(serve: Serve, key: str) -> None:
+    """Flag, variable and key."""
+    value = example(key)
+    name = variable_of(key)
+
+    assert value == value_of(serve(*flags_of(key, value)), key)
+    assert value == value_of(serve(file=toml_of(key, value)), key)
+    assert value == value_of(serve(file="", env={name: text_of(value)}), key)
+
+
+def test_a_directory_and_a_file_for_logs_exclude_each_other(serve: Serve) -> None:
+    """Whoever gives which: the sentence says what each means."""
+    said = refusal(serve, "--log-dir=/a", env={"TORNADO_MULTI_LOG_FILE": "/b.log"})
+
+    assert (
+        "log_dir=/a and log_file=/b.log: only one of them can be given. log_dir makes one file per "
+        "worker, log_file one for all."
+    ) == said
 
 
 def test_the_table_of_fork_safety(serve: Serve) -> None:

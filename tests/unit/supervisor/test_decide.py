@@ -502,3 +502,19 @@ def test_a_worker_that_serves_no_more_has_a_deadline_to_end() -> None:
     seen.then((3.1, ev.WorkerEnded(0, KILLED, 0)))
 
     assert "was killed: it served no more but did not end" == seen.state.places[0].last_end
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+def test_log_files_are_reopened_when_asked() -> None:
+    """USR1 may come at any time; it changes nothing that is decided."""
+    seen = replay(serving(2), workers=2)
+    before = seen.state.phase
+    seen.then((10.0, ev.ReopenAsked()))
+
+    assert [
+        ev.Say("info", "supervisor", "Reopening the log files."),
+        ev.ReopenLogs(),
+    ] == seen.effects
+    assert before is seen.state.phase

@@ -204,6 +204,7 @@ GENERAL: list[ev.Event] = [
     ev.ScaleAsked(3),
     ev.RestartAsked(0),
     ev.RestartAsked(9),
+    ev.ReopenAsked(),
     ev.HookForked(1, 902),
     ev.HookRefused(1, "no"),
     ev.HookFailed("zygote", 2, "on_starting", "no"),

@@ -48,7 +48,13 @@ EXAMPLES: dict[str, Any] = {
     "tls_key": "/key.pem",
     "tls_client_ca": "/ca.pem",
     "reload_on_change": True,
+    "log_dir": "/var/log/shop",
+    "log_file": None,
     "log_format": "json",
+    "log_level": "debug",
+    "log_max_bytes": 1000,
+    "log_rotate_every_s": 3600,
+    "log_backups": 3,
     "xheaders": True,
     "trusted_downstream": ("10.0.0.1", "10.0.0.2"),
     "http": {
@@ -78,6 +84,9 @@ def test_every_option_of_serve_can_be_given() -> None:
             wanted = tuple(value) if isinstance(value, (list, tuple)) else value
             found = getattr(getattr(settings, name), item.name)
             assert found in {wanted, str(wanted)}, item.name
+
+    one_file = read({"log_file": "/var/log/shop.log"})  # which excludes a directory
+    assert "/var/log/shop.log" == one_file.logging.log_file
 
 
 def test_none_and_false_are_what_they_say() -> None:
