@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.commands import run_command
+from support.waiting import eventually
+
+from tornado_multi.testing.fetching import fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from conftest import StartCluster
 
 pytestmark = pytest.mark.process
 
@@ -128,3 +136,141 @@ def test_an_app_that_can_not_be_imported(
     assert exit_code == done.returncode
     assert said in done.stderr
     assert "" == done.stdout
+
+
+# --- served ---------------------------------------------------------------------------------------
+
+SHARING = """
+import os, socket, tempfile, weakref
+import tornado_multi
+from tornado.web import Application, RequestHandler
+
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+peer, _ = server.accept()
+with tornado_multi.fork_safe("a test of what is allowed"):
+    allowed = socket.create_connection(server.getsockname())
+    allowed_peer, _ = server.accept()
+late = []
+
+
+def before_fork(fork_id):
+    if not late:  # opened when the audit is over
+        late.append(socket.create_connection(server.getsockname()))
+        late.append(server.accept()[0])
+    print("alive", client.send(b"z"), peer.recv(1), flush=True)
+
+
+class Send(RequestHandler):
+    def get(self, name):
+        sock = {"client": client, "allowed": allowed, "late": late[0] if late else None}[name]
+        try:
+            self.write(f"sent {sock.send(b'w')}")
+        except OSError as error:
+            self.write(type(error).__name__)
+
+
+class Fail(RequestHandler):
+    def get(self):
+        client.send(b"w")
+
+
+class Made:
+    pass
+
+
+def make_app():
+    made = Made()
+    weakref.finalize(made, print, "finalizer of the worker", flush=True)
+    directory = tempfile.TemporaryDirectory()
+    print("directory", directory.name, flush=True)
+    app = Application([("/send/(.+)", Send), ("/fail", Fail)])
+    app.kept = made, directory
+    return app
+"""
+
+
+def test_inherited_connections_are_dead_ends_and_the_zygotes_live_on(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """Also one that was opened after the audit; but not one that is declared safe."""
+    (tmp_path / "app.py").write_text(SHARING)
+    made = cluster("app:make_app", workers=2, chdir=tmp_path)
+
+    assert [b"BrokenPipeError", b"BrokenPipeError", b"sent 1"] == [
+        made.get(f"/send/{name}") for name in ("client", "late", "allowed")
+    ]
+    victim = made.worker_pids()[0]
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: made.output().count("alive 1 b'z'") == 3)
+
+
+def test_an_error_in_the_log_names_the_line(cluster: StartCluster, tmp_path: Path) -> None:
+    """The traceback of a handler that fails on a dead end ends with the sentence."""
+    (tmp_path / "app.py").write_text(SHARING)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path)
+    url = f"http://127.0.0.1:{made.port()}/fail"
+    assert 500 == fetch(url, headers={}, timeout_s=30).status
+    eventually(lambda: "@tornado_multi.per_process" in made.log().partition("BrokenPipeError")[2])
+
+    assert f"{tmp_path / 'app.py'}:7" in made.log().partition("BrokenPipeError")[2]
+
+
+@pytest.mark.parametrize(
+    "options", [["--fork-safety-quarantine", "none"], ["--fork-safety", "off"]]
+)
+def test_the_quarantine_can_be_switched_off(
+    cluster: StartCluster, tmp_path: Path, options: list[str]
+) -> None:
+    """Then workers share what they inherit."""
+    (tmp_path / "app.py").write_text(SHARING)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path, options=options)
+
+    assert b"sent 1" == made.get("/send/client")
+
+
+def test_what_a_worker_registers_runs_at_its_end(cluster: StartCluster, tmp_path: Path) -> None:
+    """Finalizers and temporary directories of a worker are its own."""
+    (tmp_path / "app.py").write_text(SHARING)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path)
+    directory = made.output().partition("directory ")[2].split()[0]
+    assert os.path.isdir(directory)
+
+    assert 0 == made.stop()
+    assert "finalizer of the worker" in made.output()
+    assert not os.path.exists(directory)
+
+
+def test_strict_refuses_a_first_start_and_a_reload(cluster: StartCluster, tmp_path: Path) -> None:
+    """Exit code 3 with the lines; a reload to such code fails, and the old code serves on."""
+    app = tmp_path / "app.py"
+    app.write_text(SHARING)
+    refused = cluster(
+        "app:make_app", ready=False, chdir=tmp_path, options=["--fork-safety", "strict"]
+    )
+    assert 3 == refused.wait_gone()
+    assert "app.py:7" in refused.log()
+    app.write_text(MAKE_APP)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path, options=["--fork-safety", "strict"])
+    app.write_text(SHARING)
+    done = run_command(made, "reload")
+
+    assert 1 == done.returncode
+    assert "fork_safety=strict" in done.stderr
+    assert "app.py:7" in done.stderr
+    assert 1 == made.status()["generation"]
+
+
+def test_findings_stand_in_the_status_and_once_in_the_log(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """A reload of the same code says nothing again; its report counts."""
+    (tmp_path / "app.py").write_text(SHARING)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path)
+    done = run_command(made, "reload")
+    found = made.status()["fork_safety"]
+
+    assert (2, "audit 2 errors") == (found["errors"], "audit 2 errors")
+    assert "audit 2 errors" in done.stdout
+    assert 2 == made.log().count("error: Fork safety: connected socket")
+    assert "fork safety: 2 errors" in made.output()

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from support.auditing import check
 from support.clean_apps import CLEAN_APPS, clean_environment
+from support.commands import run_command
 from support.hazards import HAZARDS, hazard_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from conftest import StartCluster
 
 pytestmark = pytest.mark.process
 
@@ -59,3 +62,16 @@ def test_a_clean_app(request: pytest.FixtureRequest, tmp_path: Path, app: str) -
     found = check(app, clean_environment(request, tmp_path), chdir=CLEAN_APPS[app])
 
     assert [] == [item for item in found if item.word != "info"]
+
+
+def test_an_app_with_every_hazard_is_served(
+    request: pytest.FixtureRequest, tmp_path: Path, cluster: StartCluster
+) -> None:
+    """The default is to warn, not to refuse: workers answer, also after a reload, and all ends."""
+    made = cluster("hazards_app:make_app", environment=hazard_environment(request, tmp_path))
+    assert int(made.get("/")) in made.worker_pids()
+    reloaded = run_command(made, "reload")
+
+    assert 0 == reloaded.returncode, reloaded.stderr
+    assert int(made.get("/")) in made.worker_pids()
+    assert 0 == made.stop()

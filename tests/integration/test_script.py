@@ -169,6 +169,20 @@ def test_a_module_with_its_own_main(script: StartScript) -> None:
     assert b"v2" == made.get("/")
 
 
+def test_text_in_a_buffer_at_the_fork_is_written_once(script: StartScript, tmp_path: Path) -> None:
+    """A worker ends as a Python program does, but does not write what it has inherited."""
+    directory = tmp_path / "s0"
+    directory.mkdir()
+    path = directory / "lines.txt"
+    # A module without functions: nothing keeps its names alive when the interpreter ends.
+    text = f"FILE = open({str(path)!r}, 'w')\nFILE.write('one line')\n"
+    (directory / "opened.py").write_text(text)
+    made = script(changed((BIND, "    import opened\n" + BIND)))
+
+    assert 0 == made.stop()
+    assert path.read_text() in {"", "one line"}
+
+
 # --- reload ---------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from support.auditing import check
 from support.cluster import VICTIMS
 from support.commands import run_command
 from support.marks import Mark, marks
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import StartCluster
 
+    from support.auditing import Finding
     from support.cluster import Cluster
 
 
@@ -98,6 +100,12 @@ class ForkBug:
         grown = run_command(made, "scale", str(self._children + 1))
         assert grown.returncode == 0, f"{grown.stderr}\n{made.log()}"
         return self._outcome(self.served_in, made.log())
+
+    def audit(self) -> list[Finding]:
+        """Return what ``check`` finds in the program."""
+        directory = self.served_in.with_name("audited")
+        directory.mkdir()
+        return check("fork_bugs.served:make_app", self.variables(directory))
 
     def _outcome(self, directory: Path, log: str) -> Outcome:
         def read(who: str) -> dict[str, Any]:

@@ -235,6 +235,8 @@ class Audit:
                 self._add("rotating-log", f"{name} {path}", site)
             elif fd is not None:
                 self._add("log-file", f"log file {path}", site)
+            elif handler.mode.startswith("w"):  # not open yet: each process will open it
+                self._add("truncated-log", f"log file {path}, which each process empties", site)
 
     # --- libraries --------------------------------------------------------------------------------
 

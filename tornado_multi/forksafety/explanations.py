@@ -12,7 +12,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
+    from types import FrameType, TracebackType
 
     from tornado_multi.forksafety.audit import DeadEnd
 
@@ -69,12 +70,21 @@ def _find(trace: TracebackType | None) -> DeadEnd | None:
     for _ in range(MOST_FRAMES):
         if trace is None:
             return None
-        for value in list(trace.tb_frame.f_locals.values()):
+        for value in _within_reach(trace.tb_frame):
             end = _end_of(value)
             if end is not None:
                 return end
         trace = trace.tb_next
     return None
+
+
+def _within_reach(frame: FrameType) -> Iterator[object]:
+    """Return what the code of a frame may have used: local and global names, parts of ``self``."""
+    names = frame.f_code.co_names
+    yield from list(frame.f_locals.values())
+    yield from [frame.f_globals[name] for name in names if name in frame.f_globals]
+    own = getattr(frame.f_locals.get("self"), "__dict__", {})
+    yield from [own[name] for name in names if name in own]
 
 
 def _end_of(value: object) -> DeadEnd | None:

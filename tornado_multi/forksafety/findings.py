@@ -163,6 +163,11 @@ KINDS = {
         "Workers would rename the file under one another; lines are lost at each rotation.",
         "use tornado_multi.PerProcessFileHandler.",
     ),
+    "truncated-log": Kind(
+        Severity.HIGH,
+        "Each worker empties the file at its first line, and all write over one another.",
+        "open it in mode 'a', or use tornado_multi.PerProcessFileHandler.",
+    ),
     "log-file": Kind(
         Severity.INFO,
         "Lines of all workers go to this file; each stays whole.",

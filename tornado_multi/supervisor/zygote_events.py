@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado_multi.forksafety.findings import one_line, summary
 from tornado_multi.process.exit_codes import ExitCode
@@ -59,9 +59,9 @@ def zygote_audited(state: State, event: ev.ZygoteAudited) -> Iterator[ev.Effect]
     if zygote is None:
         return
     audit = event.audit
-    said = [item for old in state.audits.values() for item in old["findings"]]
+    said = {_essence(item) for old in state.audits.values() for item in old["findings"]}
     for finding in audit["findings"]:
-        if finding["word"] != "info" and finding not in said:
+        if finding["word"] != "info" and _essence(finding) not in said:
             extra = {"fork_safety": finding}
             text = one_line(finding, audit["directory"])
             yield ev.Say(finding["word"], zygote_name(zygote), text, extra)
@@ -74,6 +74,15 @@ def zygote_audited(state: State, event: ev.ZygoteAudited) -> Iterator[ev.Effect]
     reload = state.reload
     if reload is not None and reload.generation == event.generation:
         reload.fork_safety = summary(audit["errors"], audit["warnings"])
+
+
+def _essence(finding: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a finding has in common with the same one of another generation.
+
+    The line, if it is known: the words have numbers of ports and processes in them.
+    """
+    what = finding["what"] if finding["file"] is None else None
+    return finding["kind"], finding["file"], finding["line"], what
 
 
 def zygote_load_failed(
