@@ -79,6 +79,8 @@ class DeadEnd:
     """``file:line`` that has made it, or an empty text."""
     farewell: Any = None
     """``Held.farewell``"""
+    owner: weakref.ref[Any] | None = None
+    """The object that has made it, if it is known."""
 
 
 class Audit:
@@ -148,7 +150,7 @@ class Audit:
         if item is None:
             return None
         recorder = self._recorder
-        site = self._site_by_object().get(fd) or recorder.site_of_fd(fd, item.identity)
+        site = self._owner_of_fd(fd)[1] or recorder.site_of_fd(fd, item.identity)
         if site is None:
             path = item.target.removesuffix(" (deleted)")
             site = recorder.paths.get(path) or recorder.read_paths.get(path)
@@ -157,17 +159,18 @@ class Audit:
             site = dataclasses.replace(site or Site("", 0), allowed=allowed[1])
         return site
 
-    def _site_by_object(self) -> dict[int, Site]:
-        if not hasattr(self, "_by_object"):
-            self._by_object: dict[int, Site] = {}
+    def _owner_of_fd(self, fd: int) -> tuple[Any, Site | None]:
+        """Return the object that has made a descriptor, and its line."""
+        if not hasattr(self, "_by_fd"):
+            self._by_fd: dict[int, tuple[Any, Site]] = {}
             for thing, site in self._recorder.owners():
                 fileno = getattr(thing, "fileno", None)
                 if fileno is not None:
                     try:
-                        self._by_object[fileno()] = site
+                        self._by_fd[fileno()] = (thing, site)
                     except Exception:  # noqa: BLE001, S112 - closed, or of any library
                         continue
-        return self._by_object
+        return self._by_fd.get(fd, (None, None))
 
     def _cut_off(self, fd: int, what: str, site: Site | None, farewell: Any = None) -> None:
         """Have a connection made a dead end in children, unless it may be shared."""
@@ -175,7 +178,9 @@ class Audit:
         if item is None or (site is not None and site.allowed is not None):
             return
         place = f"{site.file}:{site.line}" if site is not None else ""
-        self.heritage.sockets[fd] = DeadEnd(item.identity, what, place, farewell)
+        owner = self._owner_of_fd(fd)[0]
+        reference = None if owner is None else weakref.ref(owner)
+        self.heritage.sockets[fd] = DeadEnd(item.identity, what, place, farewell, reference)
 
     # --- loops ------------------------------------------------------------------------------------
 
