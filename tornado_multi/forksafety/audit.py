@@ -32,14 +32,15 @@ from tornado_multi.forksafety.findings import (
     make_finding,
 )
 from tornado_multi.forksafety.libraries import Held, held_by_libraries
+from tornado_multi.forksafety.library_threads import Group, group, module_of
 from tornado_multi.forksafety.suppression import Allowance, apply_allowances
 from tornado_multi.forksafety.threads import (
     SURVIVORS,
-    NativeThread,
     frame_of,
     native_threads,
     python_threads,
 )
+from tornado_multi.process.linux import keep_for_ever
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -47,8 +48,15 @@ if TYPE_CHECKING:
     from tornado_multi.forksafety.recorder import Recorder
 
 ROTATING = (logging.handlers.BaseRotatingHandler,)
-LIBRARY_THREADS = {"Otel": ("opentelemetry", "The library starts it anew in each process.")}
-"""beginning of a thread's name -> library, and why it is no error"""
+HTTP_CLIENTS = ("tornado/httpclient.py", "tornado/curl_httpclient.py")
+HTTP_CLIENT_HARM = (
+    "The client stays tied to this loop, and no worker runs it: a fetch that waits for a free place "
+    "has no time limit, and with curl no fetch ever ends."
+)
+HTTP_CLIENT_MEND = (
+    "make it in a handler or in the factory of the app: AsyncHTTPClient() is cheap there, and the "
+    "same client in the whole process."
+)
 
 
 @dataclass
@@ -66,6 +74,8 @@ class Heritage:
     randoms: list[Any] = field(default_factory=list)
     writers: list[weakref.ref[Any]] = field(default_factory=list)
     """Files that may have something in their buffer."""
+    kept: list[Any] = field(default_factory=list)
+    """What must never be destroyed in a child, because that would wait for a thread."""
     allowed: set[int] = field(default_factory=set)
 
 
@@ -195,7 +205,14 @@ class Audit:
             site = self._recorder.site_of(loop)
             severity = Severity.CRITICAL if loop.is_running() or watched > 0 else Severity.HIGH
             name = type(loop).__module__.partition(".")[0]
-            self._add("event-loop", f"event loop of {name}{watches}", site, severity=severity)
+            words = {}
+            what = f"event loop of {name}{watches}"
+            if site is not None and (site.via or "").startswith(HTTP_CLIENTS):
+                what += ", made by Tornado's HTTP client"
+                words = {"harm": HTTP_CLIENT_HARM, "mend": HTTP_CLIENT_MEND}
+                if "tornado.curl" in objects:
+                    own |= {fd for fd in self._open if self._is_eventfd_of_c(fd)}
+            self._add("event-loop", what, site, severity=severity, **words)
             self._claim(own)
             if site is None or site.allowed is None:
                 for fd in own:
@@ -203,6 +220,9 @@ class Audit:
                         self._cut_off(fd, "event loop's self-pipe", site)
                     elif fd in self._open and self._open[fd].anonymous == "eventpoll":
                         self.heritage.epolls.add(fd)
+
+    def _is_eventfd_of_c(self, fd: int) -> bool:
+        return self._open[fd].anonymous == "eventfd" and self._site_of_fd(fd) is None
 
     def _fds_of_loop(self, loop: Any) -> set[int]:
         numbers = set()
@@ -310,54 +330,73 @@ class Audit:
                 site = next((s for item in own if (s := self._recorder.site_of(item))), None)
                 count = f"{len(own)} thread{'' if len(own) == 1 else 's'}"
                 self._add("executor", f"ThreadPoolExecutor with {count}", site)
-        for thread in running:
-            if thread not in pooled:
-                self._say_thread(thread)
-        for native in native_threads():
-            self._say_native(native)
+        others = [item for item in running if item not in pooled]
+        groups = group(others, native_threads(), self._recorder)
+        for made in groups:
+            self._say_threads(made, objects)
         if running:
-            self._look_at_locks(running)
+            self._look_at_locks(running, {made.module for made in groups if made.rule})
 
-    def _say_thread(self, thread: threading.Thread) -> None:
-        site = self._recorder.site_of(thread)
-        reason = self._recorder.allowed_threads.get(thread.native_id or 0)
-        if reason is not None:
-            site = dataclasses.replace(site or Site("", 0), allowed=reason)
-        frame = frame_of(thread)
-        now = self._recorder.places.find(frame)
-        at = f", now at {os.path.basename(now.file)}:{now.line}" if now is not None else ""
-        what = f'thread "{thread.name}" is running{at}'
-        for beginning, (library, harm) in LIBRARY_THREADS.items():
-            if thread.name.startswith(beginning):
-                handled = Severity.HANDLED
-                self._add("thread", what, site, library=library, severity=handled, harm=harm)
-                return
-        self._add("thread", what, site)
-
-    def _say_native(self, native: NativeThread) -> None:
-        library, site = self._recorder.native_threads.get(native.native_id, ("", None))
-        reason = self._recorder.allowed_threads.get(native.native_id)
-        if reason is not None:
-            site = dataclasses.replace(site or Site("", 0), allowed=reason)
-        of = f" of {library}" if library else ""
-        what = f'native thread "{native.name}"{of}'
-        survivor = SURVIVORS.get(library)
-        if survivor is not None:
-            harm = f"{survivor} starts it anew in each process."
+    def _say_threads(self, made: Group, objects: dict[str, list[Any]]) -> None:
+        kind = "native-thread" if made.is_native else "thread"
+        rule, survivor = made.rule, SURVIVORS.get(made.module)
+        if rule is not None:
+            site = made.site or next(
+                (s for item in objects.get(made.module, []) if (s := self._recorder.site_of(item))),
+                None,
+            )
+            self._take_what_is_of(made.module, site, in_c=rule.opens_in_c)
+            if made.module == "confluent_kafka":
+                keep_for_ever(None)  # what this loads must not have to be loaded in a child
+                for name in (
+                    "confluent_kafka",
+                    "confluent_kafka.consumer",
+                    "confluent_kafka.admin",
+                ):
+                    self.heritage.kept += objects.get(name, [])
             self._add(
-                "native-thread",
-                what,
+                kind,
+                made.what,
                 site,
-                library=library,
+                library=rule.library,
+                severity=rule.severity,
+                harm=rule.harm,
+                mend=rule.mend,
+            )
+        elif survivor is not None and made.is_native:
+            self._add(
+                kind,
+                made.what,
+                made.site,
+                library=made.module,
                 severity=Severity.HANDLED,
-                harm=harm,
+                harm=f"{survivor} starts it anew in each process.",
                 mend="nothing.",
             )
-            return
-        self._add("native-thread", what, site, library=library or None)
+        else:
+            self._add(kind, made.what, made.site, library=made.module or None)
 
-    def _look_at_locks(self, running: list[threading.Thread]) -> None:
-        """A lock that is held now can only be released by a thread that a child won't have."""
+    def _take_what_is_of(self, module: str, site: Site | None, *, in_c: bool) -> None:
+        """Count what a library has opened as part of it; workers don't get its connections."""
+        allowed = site is not None and site.allowed is not None
+        for fd, item in self._open.items():
+            found = self._site_of_fd(fd)
+            is_made_in_c = found is None or fd in self._recorder.traced_fds
+            is_inner = in_c and is_made_in_c and (item.anonymous or stat.S_ISFIFO(item.mode))
+            if fd in self._claimed or not (is_inner or module_of(found) == module):
+                continue
+            self._claim({fd})
+            facts = fds.socket_facts(fd) if item.is_socket else None
+            if facts is not None and facts.has_session:
+                self._cut_off(fd, f"connected socket {facts.text()}", found)
+            elif item.anonymous == "eventpoll" and not allowed:
+                self.heritage.epolls.add(fd)
+
+    def _look_at_locks(self, running: list[threading.Thread], said: Collection[str]) -> None:
+        """A lock that is held now can only be released by a thread that a child won't have.
+
+        Args: said: modules of libraries whose threads are a finding, so that their locks need none.
+        """
         places = {self._recorder.places.find(frame_of(item)) for item in running} - {None}
         place = places.pop() if len(places) == 1 else None
         private = {id(getattr(item, "_tstate_lock", None)) for item in threading.enumerate()}
@@ -367,7 +406,7 @@ class Audit:
             self.heritage.locks.append(lock)
             if heap.is_held(lock):
                 name = heap.lock_name(lock, holder)
-                if not name.startswith(("threading.", "_thread.")):
+                if name.partition(".")[0] not in {"threading", "_thread", *said}:
                     self._add("held-lock", f"lock {name} is held", place)
 
     # --- processes, files -------------------------------------------------------------------------
