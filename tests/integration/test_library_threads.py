@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,35 +75,3 @@ def test_the_service_runs_and_ends_all_the_same(name: str, cluster: StartCluster
 
     assert int(made.get("/")) in made.worker_pids()
     assert 0 == made.stop()
-
-
-FORKS = """
-import os, sys
-from tornado_multi.forksafety.audit import Audit
-from tornado_multi.forksafety.inheritance import Inheritance
-from tornado_multi.forksafety.recorder import Recorder
-
-recorder = Recorder()
-recorder.start()
-from library_plants import PLANTS
-producer = PLANTS["confluent_kafka"]()
-audit = Audit(recorder)
-audit.run()
-inheritance = Inheritance(audit.heritage, recorder)
-if os.fork() == 0:
-    inheritance.enter_child()
-    del producer
-    sys.exit(7)
-print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
-os._exit(0)
-"""
-
-
-def test_a_child_never_waits_for_threads_that_it_does_not_have() -> None:
-    """A client of librdkafka is not destroyed in a child, not even at its end: that would hang."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS], cwd=VICTIMS, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
-
-    assert "7\n" == done.stdout, done.stderr

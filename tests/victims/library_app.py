@@ -11,3 +11,5 @@ __all__ = ["make_app"]
 
 NAME = os.environ["PLANT"]
 MADE = [make() for make in LAZY.values()] if NAME == "lazy" else [PLANTS[NAME]()]
+
+import this_is_imported_later  # noqa: E402, F401 - a line that has started nothing

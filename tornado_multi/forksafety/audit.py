@@ -33,6 +33,7 @@ from tornado_multi.forksafety.findings import (
 )
 from tornado_multi.forksafety.libraries import Held, held_by_libraries
 from tornado_multi.forksafety.library_threads import Group, group, module_of
+from tornado_multi.forksafety.recorder import identity_of
 from tornado_multi.forksafety.suppression import Allowance, apply_allowances
 from tornado_multi.forksafety.threads import (
     SURVIVORS,
@@ -40,7 +41,6 @@ from tornado_multi.forksafety.threads import (
     native_threads,
     python_threads,
 )
-from tornado_multi.process.linux import keep_for_ever
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -74,8 +74,6 @@ class Heritage:
     randoms: list[Any] = field(default_factory=list)
     writers: list[weakref.ref[Any]] = field(default_factory=list)
     """Files that may have something in their buffer."""
-    kept: list[Any] = field(default_factory=list)
-    """What must never be destroyed in a child, because that would wait for a thread."""
     allowed: set[int] = field(default_factory=set)
 
 
@@ -346,14 +344,6 @@ class Audit:
                 None,
             )
             self._take_what_is_of(made.module, site, in_c=rule.opens_in_c)
-            if made.module == "confluent_kafka":
-                keep_for_ever(None)  # what this loads must not have to be loaded in a child
-                for name in (
-                    "confluent_kafka",
-                    "confluent_kafka.consumer",
-                    "confluent_kafka.admin",
-                ):
-                    self.heritage.kept += objects.get(name, [])
             self._add(
                 kind,
                 made.what,
@@ -476,7 +466,8 @@ class Audit:
     def _look_at_descriptors(self) -> None:
         for fd, item in sorted(self._open.items()):
             self.heritage.seen[fd] = item.identity
-            if fd not in self._claimed:
+            # A thread may have closed it since the survey.
+            if fd not in self._claimed and identity_of(fd) == item.identity:
                 self._say_descriptor(fd, item)
 
     def _say_descriptor(self, fd: int, item: fds.Descriptor) -> None:

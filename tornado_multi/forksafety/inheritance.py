@@ -29,7 +29,6 @@ from tornado_multi.forksafety import descriptors as fds
 from tornado_multi.forksafety import explanations
 from tornado_multi.forksafety.audit import DeadEnd
 from tornado_multi.forksafety.heap import is_held
-from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.settings.model import QUARANTINE_KINDS
 
 if TYPE_CHECKING:
@@ -100,8 +99,6 @@ class Inheritance:
                 if held.mend is not None:
                     with contextlib.suppress(Exception):  # of a library of another version
                         held.mend()
-            for thing in self._heritage.kept:
-                keep_for_ever(thing)
         if "locks" in self._kinds:
             for lock in self._heritage.locks:
                 if is_held(lock):  # by a thread that is not in this process

@@ -35,9 +35,6 @@ CLASSES = {
     "http.client": "http.client.HTTPConnection",
     "httpcore.pool": "httpcore.ConnectionPool",
     "grpc": "grpc._channel.Channel",
-    "confluent_kafka": "cimpl.Producer",
-    "confluent_kafka.consumer": "cimpl.Consumer",
-    "confluent_kafka.admin": "cimpl._AdminClientImpl",
     "tornado.curl": "tornado.curl_httpclient.CurlAsyncHTTPClient",
 }
 

@@ -73,7 +73,7 @@ RULES = {
         "confluent-kafka",
         "Kafka client",
         "Its threads talk to the brokers, and will not exist in the workers: what is sent there "
-        "never leaves, and closing it hangs.",
+        "never leaves, and closing it may hang.",
         PER_PROCESS,
         opens_in_c=True,
     ),

@@ -59,7 +59,7 @@ def test_threads_of_one_line_and_library_are_one_group(
     assert found[0].what == (
         'ZooKeeper client that is started: threads "worker-0", "worker-1", "worker-2" and 1 more'
     )
-    assert found[1].what.startswith('thread "mine" is running, now at ')
+    assert found[1].what.startswith('thread "mine" is running')
 
 
 @pytest.mark.parametrize(
