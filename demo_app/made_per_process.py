@@ -21,7 +21,7 @@ from demo_app.account_service import HOST, PORT
 
 SERVICE = (HOST, int(os.environ.get("ACCOUNT_SERVICE_PORT", PORT)))
 LOG_DIR = os.environ.get("CALLS_LOG_DIR", ".")
-MAX_BYTES = 20_000
+MAX_BYTES = 10_000
 
 accounts = tornado_multi.PerProcess(lambda: AccountClient(socket.create_connection(SERVICE)))
 handler = tornado_multi.PerProcessFileHandler("calls", directory=LOG_DIR, max_bytes=MAX_BYTES)

@@ -29,7 +29,7 @@ from demo_app.account_service import HOST, PORT
 
 SERVICE = (HOST, int(os.environ.get("ACCOUNT_SERVICE_PORT", PORT)))
 LOG_DIR = os.environ.get("CALLS_LOG_DIR", ".")
-MAX_BYTES = 20_000
+MAX_BYTES = 10_000
 
 accounts = AccountClient(socket.create_connection(SERVICE))
 handler = logging.handlers.RotatingFileHandler(f"{LOG_DIR}/calls.log", "a", MAX_BYTES, 5)

@@ -24,7 +24,8 @@ from typing import IO
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError
 
-CALLS = 2000
+CALLS = 1000
+"""One process alone keeps the lines of so many calls in its file and five older ones."""
 CLIENTS = 16
 """Requests at the same time: four for each worker."""
 MOST_ACCOUNTS = 1_000_000
