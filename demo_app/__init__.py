@@ -14,7 +14,8 @@ broker; here it makes visible which process answered.
 
 ``demo_app.shared_by_accident`` shows what goes wrong without the toolkit; see there.
 
-Must not do: open, start or read anything at import (but for that one, whose point it is). Runs in: zygote (import), worker (the rest).
+Must not do: open, start or read anything at import (but for that one, whose point it is).
+Runs in: zygote (import), worker (the rest).
 """
 
 from demo_app.application import make_app
