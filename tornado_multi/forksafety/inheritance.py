@@ -73,18 +73,25 @@ class Inheritance:
             except OSError:
                 continue  # the listing's own
             identity = (seen.st_dev, seen.st_ino)
-            if fd < fds.STREAMS or heritage.seen.get(fd) == identity:
+            is_known = heritage.seen.get(fd) == identity and fd not in heritage.unconnected
+            is_socket = stat.S_ISSOCK(seen.st_mode)
+            if is_known or (fd < fds.STREAMS and not is_socket):
                 continue
             heritage.seen[fd] = identity
             heritage.sockets.pop(fd, None)
             heritage.epolls.discard(fd)
-            if stat.S_ISSOCK(seen.st_mode):
+            heritage.unconnected.discard(fd)
+            if is_socket:
                 facts = fds.socket_facts(fd)
                 if facts is not None and facts.has_session:
                     what = f"connected socket {facts.text()}"
                     heritage.sockets[fd] = DeadEnd(identity, what, "")
-            elif os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]":
-                heritage.epolls.add(fd)
+                elif facts is not None and facts.may_get_session:
+                    heritage.unconnected.add(fd)
+            else:
+                with contextlib.suppress(OSError):  # a thread of the app has just closed it
+                    if os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]":
+                        heritage.epolls.add(fd)
 
     # --- in the child -----------------------------------------------------------------------------
 

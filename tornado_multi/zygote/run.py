@@ -124,8 +124,8 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
             module = app_module(settings.app)
         hooks = find_hooks(settings.hooks, module)
         report_hook(channel, hooks.call("on_starting"))
-        if settings.workers.boot == "preload":
-            tell(channel, watch, own_fds, boot.directory)
+        # Also with boot lazy: the modules of hooks are imported here, and workers end the recording.
+        tell(channel, watch, own_fds, boot.directory)
     except LoadError as error:
         with contextlib.suppress(ChannelClosed):
             channel.send(msg.LoadFailed(error.reason, error.detail, error.usage))
