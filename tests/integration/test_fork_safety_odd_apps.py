@@ -368,3 +368,84 @@ def test_a_reload_with_other_findings_says_them(cluster: StartCluster, tmp_path:
     assert 0 == run_command(made, "reload").returncode
     assert "forged" in made.log()
     assert not [line for line in made.log().splitlines() if line.startswith("2026-11-25 10:00")]
+
+
+TIMEOUT = """
+import gc, os, socket
+from tornado.web import Application, RequestHandler
+import tornado_multi
+
+before = socket.socketpair()
+with tornado_multi.fork_safe("a test of the zygote's own connection"):
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+socket.setdefaulttimeout(30)
+
+
+class Look(RequestHandler):
+    def get(self):
+        gc.unfreeze()
+        inherited = [os.get_blocking(sock.fileno()) for sock in (*before, server, client)]
+        sockets = [thing for thing in gc.get_objects() if type(thing) is socket.socket]
+        listening = [
+            sock.gettimeout()
+            for sock in sockets
+            if sock is not server
+            and sock.fileno() >= 0
+            and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        ]
+        self.write(f"{inherited} {listening}")
+
+
+def make_app():
+    return Application([("/", Look)])
+"""
+
+
+def test_a_default_timeout_of_the_app_is_not_that_of_our_sockets(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """Blocking sockets stay so in the audit, a lost race for a connection blocks no loop, and
+    workers can be replaced.
+    """
+    (tmp_path / "app.py").write_text(TIMEOUT)
+    made = cluster("app:make_app", workers=2, chdir=tmp_path)
+    restarted = run_command(made, "restart", "0")
+    reloaded = run_command(made, "reload")
+
+    assert (0, 0) == (restarted.returncode, reloaded.returncode)
+    assert b"[True, True, True, True] [0.0]" == made.get("/")
+
+
+FINALIZED = """
+import weakref
+from tornado.web import Application
+
+
+class Temporary:
+    def __del__(self):
+        print("destroyed", flush=True)
+
+
+class Owner:
+    pass
+
+
+owner = Owner()
+weakref.finalize(owner, print, Temporary())
+
+
+def make_app():
+    return Application([])
+"""
+
+
+def test_what_a_finalizer_holds_on_to_is_not_destroyed_in_workers(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """It belongs to the zygote, whose file or session its end may be."""
+    (tmp_path / "app.py").write_text(FINALIZED)
+    made = cluster("app:make_app", workers=2, chdir=tmp_path)
+    made.stop()
+
+    assert "destroyed" not in made.output()

@@ -113,7 +113,10 @@ def _look_at(fd: int) -> Descriptor:
 def socket_facts(fd: int) -> SocketFacts | None:
     """Return what a socket is; None: it can't be looked at. The descriptor stays as it is."""
     try:
+        blocks = os.get_blocking(fd)
         sock = socket.socket(fileno=fd)
+        if os.get_blocking(fd) != blocks:  # by socket.setdefaulttimeout, which the app has called
+            os.set_blocking(fd, blocks)
     except OSError:
         return None
     try:

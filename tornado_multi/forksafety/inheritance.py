@@ -29,6 +29,7 @@ from tornado_multi.forksafety import descriptors as fds
 from tornado_multi.forksafety import explanations
 from tornado_multi.forksafety.audit import DeadEnd
 from tornado_multi.forksafety.heap import is_held
+from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.settings.model import QUARANTINE_KINDS
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tornado_multi.forksafety.recorder import Recorder
 
 SEED_BYTES = 32
+_kept: list[Any] = []
 
 
 class Inheritance:
@@ -52,6 +54,7 @@ class Inheritance:
         self._heritage = heritage
         self._recorder = recorder
         self._kinds = frozenset(kinds)
+        keep_for_ever(_kept)  # also at the end of a script's interpreter
 
     # --- in the zygote ----------------------------------------------------------------------------
 
@@ -156,8 +159,8 @@ def disarm_finalizers() -> None:
     be deleted by the first child that ends or drops it. What a child registers by itself works.
     """
     registry = weakref.finalize._registry  # type: ignore[attr-defined]  # noqa: SLF001
-    for finalizer in list(registry):
-        finalizer.detach()
+    # What only a finalizer has held on to is not destroyed either: it is the zygote's.
+    _kept.extend(finalizer.detach() for finalizer in list(registry))
     # The call at the end of the process was registered with atexit before the fork, and is dropped
     # there with all others: the next finalizer has to register it anew.
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]  # noqa: SLF001

@@ -132,6 +132,8 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
         leave(0)
     import_s = time.monotonic() - begun_s
     listeners = tuple((item, socket.socket(fileno=item.fd)) for item in boot.listeners)
+    for _, sock in listeners:
+        sock.setblocking(False)  # whatever the app has given to socket.setdefaulttimeout
     template = Assignment(
         fork_id=-1,
         generation=boot.generation,
