@@ -48,8 +48,11 @@ def explain_from_now_on(cut: dict[int, tuple[tuple[int, int], DeadEnd]]) -> None
 
     def make_explained(*values: Any, **named: Any) -> logging.LogRecord:
         record = make(*values, **named)
-        if record.exc_info and record.exc_info[1] is not None:
-            explain(record.exc_info[1])
+        try:
+            if record.exc_info and record.exc_info[1] is not None:
+                explain(record.exc_info[1])
+        except Exception:  # noqa: BLE001, S110 - of objects and errors of any class: log it plainly
+            pass
         return record
 
     logging.setLogRecordFactory(make_explained)
@@ -129,17 +132,16 @@ def _within_reach(frame: FrameType) -> Iterator[object]:
     names = frame.f_code.co_names
     yield from list(frame.f_locals.values())
     yield from [frame.f_globals[name] for name in names if name in frame.f_globals]
-    own = getattr(frame.f_locals.get("self"), "__dict__", {})
+    own = _part(frame.f_locals.get("self"), "__dict__") or {}
     yield from [own[name] for name in names if name in own]
 
 
 def _end_of(value: object) -> DeadEnd | None:
-    for thing in (value, *(getattr(value, name, None) for name in _parts_of(value))):
-        fileno = getattr(thing, "fileno", None)
-        if thing is None or isinstance(thing, type) or not callable(fileno):
+    for thing in (value, *(_part(value, name) for name in _parts_of(value))):
+        if thing is None or issubclass(type(thing), type):
             continue
         try:
-            fd = fileno()
+            fd = thing.fileno()
         except Exception:  # noqa: BLE001, S112 - closed, or of any library
             continue
         known = _cut.get(fd) if isinstance(fd, int) else None
@@ -148,9 +150,17 @@ def _end_of(value: object) -> DeadEnd | None:
     return None
 
 
+def _part(value: object, name: str) -> Any:
+    """Return an attribute; None: there is none, or a proxy has nothing to stand for."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - whatever a property of the app raises
+        return None
+
+
 def _parts_of(value: object) -> list[str]:
-    names = getattr(type(value), "__dict__", {})
-    own = getattr(value, "__dict__", {})
+    names = _part(type(value), "__dict__") or {}
+    own = _part(value, "__dict__") or {}
     return [name for name in PARTS if name in own or name in names]
 
 
