@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import platform
 import resource
 import signal
 import time
@@ -19,30 +18,29 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 
 from tornado_multi.control.server import ControlServer
-from tornado_multi.forksafety.findings import summary
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.cgroups import usable_cpus
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper, is_stopped
+from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper
 from tornado_multi.process.oom import OomWatch
 from tornado_multi.settings.compare import take_over
 from tornado_multi.settings.model import MAX_WORKERS, Settings, to_plain
+from tornado_multi.supervisor import announcing
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.answers import Answers, Turns
+from tornado_multi.supervisor.beats import NS_PER_S, SUSPENDED_S, Beats
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
 from tornado_multi.supervisor.hangs import HangReports
-from tornado_multi.supervisor.liveness import is_notable
 from tornado_multi.supervisor.service_manager import moment_of
 from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
 from tornado_multi.supervisor.wording import worker_name
-from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tornado_multi.process.linux import ProcessEnd
     from tornado_multi.supervisor.listener_set import ListenerSet
@@ -53,11 +51,6 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
 """signal -> whether the stop is hurried"""
-NS_PER_S = 1_000_000_000
-LOOK_S = 0.2
-"""Between two looks at the beats of all workers, which cost a microsecond each."""
-SUSPENDED_S = 1.0
-"""A timer that is this late says that we did not run: no process is judged by that time."""
 RESERVED_SIGNALS = (signal.SIGUSR2,)
 """Signals with a meaning to come: until then they must not end the service by their default."""
 HANDLED_SIGNALS = {
@@ -154,13 +147,15 @@ class Supervisor:
         self._watch_signals()
         control = ControlServer(self._control_socket, self._answers().answer)
         await control.start()
+        beats = Beats(self._board, self._state, self._children, post=self._post, clock=self._clock)
         self._hangs = HangReports(
             self._children, self._state, self._reporter, self._loop, self._clock
         )
-        self._announce_start()
+        loop = "script" if self._is_script else self._settings.workers.loop
+        self._announce("Starting.", announcing.starting(self._identity, loop))
         self._post(ev.Started())
-        self._look_again()
-        self._manager.keep_telling(self._loop, self._youngest_beat_age_s)
+        beats.look_from_now_on(self._loop)
+        self._manager.keep_telling(self._loop, beats.youngest_age_s)
         watcher = self._start_watching()
         await self._finished
         # Nothing that comes from now on may cut the cleaning up short or change the exit code.
@@ -171,15 +166,6 @@ class Supervisor:
         self._manager.close()
         await control.close()
         return self._state.exit_code
-
-    def _youngest_beat_age_s(self) -> float | None:
-        """Return how long ago a ready worker has beaten last; None: there is no ready worker."""
-        beats_ns = [
-            self._board.row(worker.row).load(sb.BEAT_NS)
-            for worker in self._state.workers.values()
-            if worker.state is WorkerState.READY
-        ]
-        return None if not beats_ns else self._clock() - max(beats_ns) / NS_PER_S
 
     def _answers(self) -> Answers:
         return Answers(
@@ -204,34 +190,6 @@ class Supervisor:
             self._post(ev.ReloadAsked(f"a change of {path}"))
 
         return self._loop.create_task(watch(self._directory, on_change))
-
-    # --- beats ------------------------------------------------------------------------------------
-
-    def _look_again(self) -> None:
-        due_s = self._clock() + LOOK_S
-        self._loop.call_at(due_s, self._look, due_s)
-
-    def _look(self, due_s: float) -> None:
-        """Look at the beats of all workers; a look that comes late judges nobody."""
-        now_s = self._clock()
-        if now_s - due_s < SUSPENDED_S:
-            samples = tuple(self._samples(now_s))
-            if samples:
-                self._post(ev.Looked(samples))
-        self._look_again()
-
-    def _samples(self, now_s: float) -> Iterator[ev.Sample]:
-        words = self._board.words
-        for row, worker in self._state.workers.items():
-            base = sb.HEADER_WORDS + row * sb.ROW_WORDS
-            beat_age_s = now_s - words[base + sb.BEAT_NS] / NS_PER_S
-            if is_notable(self._state, worker, beat_age_s):
-                yield ev.Sample(
-                    row,
-                    beat_age_s,
-                    is_stopped=is_stopped(worker.pid),
-                    route=self._children.route_name(row, words[base + sb.ROUTE_ID]),
-                )
 
     # --- inbox ------------------------------------------------------------------------------------
 
@@ -326,9 +284,15 @@ class Supervisor:
             case ev.Say():
                 self._reporter.say(effect)
             case ev.AnnounceReady():
-                self._announce_ready()
+                addresses = self._listeners.addresses()
+                block = announcing.ready(self._identity, self._state, addresses)
+                self._announce("Ready.", block)
             case ev.Finish():
                 self._finish()
+
+    def _announce(self, event: str, block: announcing.Block) -> None:
+        lines, facts = block
+        self._reporter.block(lines, event, facts)
 
     def _start_zygote(self, generation: int) -> None:
         boot = msg.Boot(
@@ -519,49 +483,6 @@ class Supervisor:
     def _peer_fault(self, who: str, what: str) -> None:
         text = f"[BUG] It broke the protocol between our own processes: {what}"
         self._reporter.say(ev.Say("error", who, text))
-
-    # --- startup block ----------------------------------------------------------------------------
-
-    def _announce_start(self) -> None:
-        python = platform.python_version()
-        loop = "script" if self._is_script else self._settings.workers.loop
-        identity = self._identity
-        line = f"tornado_multi {VERSION}   supervisor {identity.pid}   Python {python}   {loop}"
-        extra = {"version": VERSION, "pid": identity.pid, "python": python, "loop": loop}
-        self._reporter.block([line], "Starting.", extra)
-
-    def _announce_ready(self) -> None:
-        state, identity = self._state, self._identity
-        zygote = max(state.zygotes.values(), key=lambda item: item.generation, default=None)
-        import_s = zygote.import_s if zygote else None
-        ready = [item.ready_s for item in state.workers.values() if item.ready_s is not None]
-        begun = [item.started_s for item in state.workers.values()]
-        fork_ms = (max(ready) - min(begun)) * 1000 if ready else 0.0
-        imported = f"   imported in {import_s:.2f} s" if import_s is not None else ""
-        safety = state.fork_safety()
-        found = None if safety is None else summary(safety["errors"], safety["warnings"])
-        if found is not None and imported:
-            imported += f", fork safety: {found}"
-        lines = [f"  app        {identity.app}{imported}"]
-        for index, address in enumerate(self._listeners.addresses()):
-            lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
-        lines += [
-            f"  workers    {len(ready)} ready in {fork_ms:.0f} ms",
-            (
-                f"  control    tornado-multi status | reload | stop{identity.control_options}"
-                f"      (socket {identity.control_path})"
-            ),
-        ]
-        extra = {
-            "app": identity.app,
-            "import_s": import_s,
-            "fork_safety": found,
-            "listeners": list(self._listeners.addresses()),
-            "workers": len(ready),
-            "workers_ready_s": fork_ms / 1000,
-            "control": identity.control_path,
-        }
-        self._reporter.block(lines, "Ready.", extra)
 
 
 def worker_count(text: str) -> int:
