@@ -1,0 +1,53 @@
+"""The scenarios, done: each driver takes a bench, makes it happen, and returns what it saw.
+
+Runs in: the comparison.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from benchmarks.reliability.running import Service, free_port
+from benchmarks.reliability.systems import Wish
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.reliability.systems import System
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a driver needs to start its system."""
+
+    system: System
+    python: str
+
+    @contextlib.contextmanager
+    def running(self, workers: int = 2, *, subreaper: bool = False, **wishes: int) -> Iterator[Service]:
+        """A service that is ready; at the end nothing of it is left."""
+        with tempfile.TemporaryDirectory(prefix="reliability-") as directory:
+            workers = max(workers, self.system.min_workers)
+            wish = Wish(free_port(), directory, workers)
+            service = Service(
+                self.system, replace(wish, **wishes), self.python, subreaper=subreaper
+            )
+            try:
+                yield service.wait_ready()
+            finally:
+                service.close()
+
+
+def seconds_until(condition: Callable[[], bool], within_s: float) -> float | None:
+    """Return how long it took until *condition* was true, or None if it did not become so."""
+    begun_s = time.monotonic()
+    try:
+        eventually(condition, within_s=within_s)
+    except AssertionError:
+        return None
+    return time.monotonic() - begun_s
