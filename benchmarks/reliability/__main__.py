@@ -17,48 +17,18 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-from benchmarks.reliability import death_drivers, reload_drivers
-from benchmarks.reliability.bench import Bench
-from benchmarks.reliability.outcome import Outcome, does_not_apply
 from benchmarks.reliability.page import missed_promises, render_page, render_table, titles_of
-from benchmarks.reliability.scenarios import SCENARIOS, Scenario
+from benchmarks.reliability.scenarios import SCENARIOS
 from benchmarks.reliability.systems import SYSTEMS, System
+from benchmarks.reliability.trying import try_out
 from tornado_multi.process.linux import become_child_subreaper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PEERS_PYTHON = REPOSITORY / ".venv-peers" / "bin" / "python"
-DRIVERS = {
-    "S1": reload_drivers.reload_in_a_loop,
-    "S2a": reload_drivers.stop_with_a_request,
-    "S2b": reload_drivers.reload_with_a_request,
-    "S3": reload_drivers.reload_of_bad_code,
-    "S4": death_drivers.kill_workers,
-    "S5": death_drivers.kill_supervisor,
-    "S6": death_drivers.suspend_supervisor,
-    "S7": death_drivers.block_the_loop,
-    "S8": death_drivers.die_when_ready,
-    "S10": death_drivers.leave_a_stranger,
-    "S13": reload_drivers.reload_with_websockets,
-    "S14": death_drivers.kill_one_worker,
-    "S16": reload_drivers.max_requests,
-}
-"""By the key of the scenario."""
-
+COMPARED_PYTHON = REPOSITORY / ".venv-compared" / "bin" / "python"
 VERSIONS = """
 import importlib.metadata, json, sys
 print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))
 """
-
-
-def try_out(scenario: Scenario, system: System, python: str) -> Outcome:
-    """Run one scenario against one system; whatever goes wrong on the way is its outcome."""
-    reason = system.why_not(scenario.needs)
-    if reason is not None:
-        return does_not_apply(reason)
-    try:
-        return DRIVERS[scenario.key](Bench(system, python))
-    except AssertionError as error:
-        return Outcome(False, notes=(str(error).splitlines()[0][:100],))
 
 
 def versions_of(system: System, python: str) -> dict[str, str]:
@@ -79,11 +49,12 @@ def conditions() -> str:
 def main() -> int:
     """Run what was asked for. Returns 1 if a request failed where ours promises that none does."""
     options = _parse()
+    peers = os.path.abspath(options.peers)  # As typed: what its link points to has no packages.
     systems = [s for s in SYSTEMS if options.system in {None, s.name}]
     scenarios = [s for s in SCENARIOS if options.scenario in {None, s.key}]
-    pythons = {s.name: options.peers if s.is_peer else sys.executable for s in systems}
-    if any(s.is_peer for s in systems) and not Path(options.peers).exists():
-        print(f"There is no {options.peers}: run make bench-reliability once.", file=sys.stderr)
+    pythons = {s.name: peers if s.is_peer else sys.executable for s in systems}
+    if any(s.is_peer for s in systems) and not os.path.exists(peers):
+        print(f"There is no {peers}: run make bench-reliability once.", file=sys.stderr)
         return 2
     # As Ctrl-C does it, so that the finally blocks end what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -113,7 +84,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--system", choices=[s.name for s in SYSTEMS], help="only this one")
     parser.add_argument("--scenario", choices=[s.key for s in SCENARIOS], help="only this one")
     parser.add_argument(
-        "--peers", default=str(PEERS_PYTHON), help="interpreter with the others installed"
+        "--peers", default=str(COMPARED_PYTHON), help="interpreter with the others installed"
     )
     parser.add_argument("--page", type=Path, help="page of the docs to write")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The scenarios, done: each driver takes a bench, makes it happen, and returns what it saw.
+"""What a driver has to work with: its system, started and ended around what it does, and a clock.
 
 Runs in: the comparison.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from support.waiting import eventually
 
 from benchmarks.reliability.running import Service, free_port
 from benchmarks.reliability.systems import Wish
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,14 +30,26 @@ class Bench:
     python: str
 
     @contextlib.contextmanager
-    def running(self, workers: int = 2, *, subreaper: bool = False, **wishes: int) -> Iterator[Service]:
+    def running(
+        self,
+        workers: int = 2,
+        *,
+        worker_timeout_s: int | None = None,
+        max_requests: int | None = None,
+        is_plain: bool = False,
+        subreaper: bool = False,
+    ) -> Iterator[Service]:
         """A service that is ready; at the end nothing of it is left."""
         with tempfile.TemporaryDirectory(prefix="reliability-") as directory:
-            workers = max(workers, self.system.min_workers)
-            wish = Wish(free_port(), directory, workers)
-            service = Service(
-                self.system, replace(wish, **wishes), self.python, subreaper=subreaper
+            wish = Wish(
+                free_port(),
+                directory,
+                max(workers, self.system.min_workers),
+                worker_timeout_s,
+                max_requests,
+                is_plain,
             )
+            service = Service(self.system, wish, self.python, subreaper=subreaper)
             try:
                 yield service.wait_ready()
             finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import random
-import socket
 import struct
 import threading
 import time
@@ -20,6 +19,7 @@ from support.waiting import eventually, pause
 from support.websockets import CLOSE, receive
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
 
 TIMEOUT_S = 10.0
@@ -29,6 +29,15 @@ PAUSE_S = 0.01
 """At most so long between two requests of one client: a few hundred requests per second in all."""
 AFTER_FAILURE_S = 0.05
 """So that a second without service is some twenty failures per client, and no flood."""
+
+FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (ConnectionRefusedError, "refused"),
+    (http.client.RemoteDisconnected, "empty"),
+    (ConnectionResetError, "reset"),
+    (BrokenPipeError, "reset"),
+    (TimeoutError, "timeout"),
+)
+"""The first that fits: RemoteDisconnected is a ConnectionResetError."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +65,16 @@ def request(connection: http.client.HTTPConnection, path: str, body: bytes | Non
         connection.request("GET" if body is None else "POST", path, body=body)
         response = connection.getresponse()
         answer = response.read()
-    except ConnectionRefusedError:
-        return Answer("refused")
-    except http.client.RemoteDisconnected:
-        return Answer("empty")
-    except (ConnectionResetError, BrokenPipeError):
-        return Answer("reset")
-    except TimeoutError:
-        return Answer("timeout")
     except (OSError, http.client.HTTPException) as error:
-        return Answer(f"other: {type(error).__name__}")
+        return Answer(_kind_of(error))
     if response.status != 200:
         return Answer(f"other: status {response.status}", answer)
     return Answer("success", answer, keeps=not response.will_close)
+
+
+def _kind_of(error: Exception) -> str:
+    kinds = (kind for exception, kind in FAILURES if isinstance(error, exception))
+    return next(kinds, f"other: {type(error).__name__}")
 
 
 def ask(port: int, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
@@ -110,10 +116,8 @@ class Client(threading.Thread):
 
     def _ask(self, connection: http.client.HTTPConnection) -> bool:
         """Send one request. Returns whether the connection may be used again."""
-        if self._posts:
-            answer = request(connection, "/upload", BODY)
-        else:
-            answer = request(connection, "/")
+        path, body = ("/upload", BODY) if self._posts else ("/", None)
+        answer = request(connection, path, body)
         words = answer.body.split()
         right = not self._posts or words[:1] == [str(len(BODY)).encode()]
         if answer.kind == "success" and right and words[-1].isdigit():

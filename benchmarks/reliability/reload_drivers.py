@@ -11,11 +11,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from support.waiting import eventually, pause
+from support.websockets import open_websocket
+
 from benchmarks.reliability.bench import seconds_until
 from benchmarks.reliability.clients import Client, Load, SlowRequest, websocket_end
 from benchmarks.reliability.outcome import Outcome
-from support.waiting import eventually, pause
-from support.websockets import open_websocket
 
 if TYPE_CHECKING:
     from benchmarks.reliability.bench import Bench
@@ -65,9 +66,11 @@ def _reload(service: Service) -> float | None:
     old = service.workers()
     if service.is_alive():
         service.reload()
-    return seconds_until(
-        lambda: service.has_replaced(old) or not service.is_alive(), RELOAD_WITHIN_S
-    ) if service.is_alive() else None
+    return (
+        seconds_until(lambda: service.has_replaced(old) or not service.is_alive(), RELOAD_WITHIN_S)
+        if service.is_alive()
+        else None
+    )
 
 
 def stop_with_a_request(bench: Bench) -> Outcome:

@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from benchmarks.reliability.clients import ask
-from benchmarks.reliability.systems import Wish
 from support.cluster import can_bind
 from support.waiting import eventually
+
+from benchmarks.reliability.clients import ask
 from tornado_multi.testing import leash, processes
 
 if TYPE_CHECKING:
-    from benchmarks.reliability.systems import System
+    from benchmarks.reliability.systems import System, Wish
 
 APPS = Path(__file__).parent / "apps"
 STARTER = Path(__file__).parent / "starter.py"
@@ -146,7 +146,7 @@ class Service:
     def close(self) -> None:
         """End every process of it by pid, whatever state it is in, and prove that none is left."""
         for number in (signal.SIGCONT, signal.SIGTERM, signal.SIGKILL):
-            if number == signal.SIGTERM and not self.is_alive():
+            if number != signal.SIGKILL and not self.is_alive():
                 continue
             for process in self.leftovers() if number == signal.SIGKILL else [self]:
                 with contextlib.suppress(ProcessLookupError):

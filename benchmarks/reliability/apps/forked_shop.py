@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
+from typing import TYPE_CHECKING
 
 from shop import make_app
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
+
+if TYPE_CHECKING:
+    import socket
 
 
 async def serve(sockets: list[socket.socket]) -> None:
