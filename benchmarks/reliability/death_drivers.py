@@ -19,7 +19,7 @@ from support.waiting import eventually, pause
 
 from benchmarks.reliability.bench import seconds_until
 from benchmarks.reliability.clients import Load, SlowRequest, ask, others
-from benchmarks.reliability.outcome import Outcome
+from benchmarks.reliability.outcome import Outcome, counted
 from benchmarks.reliability.running import APPS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def kill_workers(bench: Bench) -> Outcome:
                 load.goes_on()
         innocent = others(load.failures(), killed)
         alive = service.is_alive()
-        notes = [f"{len(killed)} kills", f"{innocent.total()} failures of others"]
+        notes = [counted(len(killed), "kill")]
         if without_worker:
             notes.append(f"no worker at all at {without_worker} of {KILLS} looks")
         if not alive:
@@ -82,6 +82,7 @@ def kill_workers(bench: Bench) -> Outcome:
             and whole_s < WHOLE_AFTER_KILLS_S,
             load.failed(),
             load.requests(),
+            unexcused=innocent.total(),
             time_s=whole_s,
             notes=tuple(notes),
         )
@@ -152,8 +153,7 @@ def block_the_loop(bench: Bench) -> Outcome:
             load.goes_on()
         innocent = others(load.failures(), {pid})
         stack = _blocking_line_is_named(service.log())
-        notes = [f"{innocent.total()} failures of others"]
-        notes.append("file and line logged" if stack else "no stack logged")
+        notes = ["file and line logged" if stack else "no stack logged"]
         if killed_s is None:
             notes.append(f"still blocked after {REPLACED_WITHIN_S:g} s")
             _kill(pid)
@@ -161,6 +161,7 @@ def block_the_loop(bench: Bench) -> Outcome:
             stack and bool(whole) and not innocent,
             load.failed(),
             load.requests(),
+            unexcused=innocent.total(),
             time_s=killed_s,
             time_name="ended after",
             notes=tuple(notes),
@@ -192,7 +193,7 @@ def die_when_ready(bench: Bench) -> Outcome:
                 failure.holder == sibling for client in siblings for failure in client.failures
             )
             survivors = None if lived else len(service.leftovers())
-        notes = [f"{spawns} workers started", f"{hurt} failures of the sibling's clients"]
+        notes = [f"{counted(spawns, 'worker')} started"]
         if not lived:
             notes.append(f"the supervisor ended with {service.process.poll()}")
         elif mended_s is None:
@@ -201,6 +202,7 @@ def die_when_ready(bench: Bench) -> Outcome:
             lived and mended_s is not None and not hurt and spawns <= SPAWNS_AT_MOST,
             load.failed(),
             load.requests(),
+            unexcused=hurt,
             survivors=survivors,
             time_s=mended_s,
             time_name="whole after the mend in",
@@ -228,7 +230,7 @@ def leave_a_stranger(bench: Bench) -> Outcome:
         same = service.is_alive() and service.workers() == old
         notes = ["the supervisor lives" if service.is_alive() else "the supervisor ended"]
         notes.append("same workers" if same else "other workers")
-        notes.append(f"{len(zombies)} zombies")
+        notes.append(counted(len(zombies), "zombie"))
         return Outcome(same and not zombies, notes=tuple(notes))
 
 
@@ -249,13 +251,12 @@ def kill_one_worker(bench: Bench) -> Outcome:
             load.goes_on()
         innocent = others(load.failures(), {victim})
         kept = sibling in service.workers()
-        notes = [f"{innocent.total()} failures of others"]
-        if not lived:
-            notes.append(f"the supervisor ended with {service.process.poll()}")
+        notes = [] if lived else [f"the supervisor ended with {service.process.poll()}"]
         return Outcome(
             lived and kept and whole_s is not None and not innocent,
             load.failed(),
             load.requests(),
+            unexcused=innocent.total(),
             time_s=whole_s if lived else None,
             notes=tuple(notes),
         )

@@ -19,6 +19,8 @@ class Outcome:
     """Requests that were no success, by kind: refused, reset, empty, timeout, other."""
     requests: int | None = None
     """All requests that *failed* was counted from."""
+    unexcused: int | None = None
+    """Failures that the end of a killed worker does not excuse; None: nothing was killed."""
     survivors: int | None = None
     """Processes of the system that were left when none should be."""
     time_s: float | None = None
@@ -28,6 +30,9 @@ class Outcome:
 
     @property
     def failed_count(self) -> int:
+        """The failures that count: which client a killed worker had in hand is chance."""
+        if self.unexcused is not None:
+            return self.unexcused
         return 0 if self.failed is None else self.failed.total()
 
     def cell(self) -> str:
@@ -42,11 +47,18 @@ class Outcome:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.failed.most_common())
             of_all = "" if self.requests is None else f" of {self.requests}"
             facts.append(f"{self.failed.total()}{of_all} failed{f' ({kinds})' if kinds else ''}")
+        if self.unexcused is not None:
+            facts.append(f"{self.unexcused} of others' clients")
         if self.survivors is not None:
-            facts.append(f"{self.survivors} survivors")
+            facts.append(counted(self.survivors, "survivor"))
         if self.time_s is not None:
             facts.append(f"{self.time_name} {self.time_s:.2f} s")
         return facts
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: ``1 zombie``, ``2 zombies``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def does_not_apply(reason: str) -> Outcome:

@@ -39,6 +39,8 @@ HOW = """\
 - A reload is the signal HUP, and it has ended when every old worker is gone and all new ones have loaded the app.
 - A request is a success if the status is 200 and the body is exactly right; everything else is a failure: refused, reset, empty (closed without an answer), timeout (10 s), other.
 - Clients obey `Connection: close`, and a failure on a connection belongs to the worker that answered on it before.
+- Where a worker is killed, the requests that it had in hand are lost under every system, and how many that were is chance; "of others' clients" counts the failures of everybody else, and in S8 those of the healthy sibling's clients.
+- Who pauses between attempts (S8) takes longer to be whole after the mend, and who does not starts processes all the time until then.
 - Survivors are processes of the system's session that have not ended, whoever their parent is.
 - "Whole again" means that as many workers as wanted have loaded the app.
 - "-" means that the scenario does not apply, and says why.
@@ -127,12 +129,12 @@ def _advantages(ours: Outcome, theirs: Outcome) -> list[str]:
         return ["passes, and tornado_multi does not"]
     found = []
     if theirs.failed_count < ours.failed_count:
-        found.append(f"fails {theirs.failed_count} requests, tornado_multi {ours.failed_count}")
+        found.append(f"fails {theirs.failed_count} requests and tornado_multi {ours.failed_count}")
     if theirs.time_s is not None and ours.time_s is not None:
         longer_s = ours.time_s - theirs.time_s
         if longer_s > FASTER_BY_S and ours.time_s > FASTER_BY * theirs.time_s:
-            took = f"takes {theirs.time_s:.2f} s, tornado_multi {ours.time_s:.2f} s"
-            found.append(f"is faster: {theirs.time_name} it {took}")
+            took = f"{theirs.time_s:.2f} s, tornado_multi {ours.time_s:.2f} s"
+            found.append(f"is faster: {theirs.time_name} {took}")
     return found
 
 

@@ -16,7 +16,7 @@ from support.websockets import open_websocket
 
 from benchmarks.reliability.bench import seconds_until
 from benchmarks.reliability.clients import Client, Load, SlowRequest, websocket_end
-from benchmarks.reliability.outcome import Outcome
+from benchmarks.reliability.outcome import Outcome, counted
 
 if TYPE_CHECKING:
     from benchmarks.reliability.bench import Bench
@@ -49,7 +49,7 @@ def reload_in_a_loop(bench: Bench) -> Outcome:
                 spans_s.append(span_s)
                 pause(0.1 * len(spans_s))  # Growing, as in Puma's test: no rhythm hides a fault.
         enough = len(spans_s) >= RELOADS_AT_LEAST
-        notes = [f"{len(spans_s)} reloads"]
+        notes = [counted(len(spans_s), "reload")]
         if not service.is_alive():
             notes.append(f"the supervisor ended with {service.process.returncode}")
         return Outcome(
@@ -179,5 +179,5 @@ def max_requests(bench: Bench) -> Outcome:
             not failed and pids >= REQUESTS // REQUESTS_PER_WORKER,
             failed,
             client.successes + len(client.failures),
-            notes=(f"{pids} workers answered",),
+            notes=(f"{counted(pids, 'worker')} answered",),
         )

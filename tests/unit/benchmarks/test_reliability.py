@@ -63,10 +63,14 @@ def test_a_plain_wish_gives_no_option() -> None:
         (GOOD, "passes: 0 of 500 failed"),
         (failing(3), "**fails**: 3 of 500 failed (3 reset)"),
         (does_not_apply("no reload"), "-: no reload"),
+        (
+            Outcome(True, Counter(empty=2), 90, unexcused=0),
+            "passes: 2 of 90 failed (2 empty); 0 of others' clients",
+        ),
         (Outcome(True, time_s=0.123), "passes: whole again after 0.12 s"),
         (
-            Outcome(False, survivors=2, time_s=4, time_name="gone after", notes=("port taken",)),
-            "**fails**: 2 survivors; gone after 4.00 s; port taken",
+            Outcome(False, survivors=1, time_s=4, time_name="gone after", notes=("port taken",)),
+            "**fails**: 1 survivor; gone after 4.00 s; port taken",
         ),
     ],
 )
@@ -99,12 +103,17 @@ def test_the_table_has_a_row_per_scenario_and_a_column_per_system() -> None:
         (
             Outcome(True, Counter(empty=4)),
             Outcome(True, Counter(empty=1)),
-            "fails 1 requests, tornado_multi 4",
+            "fails 1 requests and tornado_multi 4",
         ),
         (
             Outcome(True, time_s=6.0),
             Outcome(True, time_s=0.5),
-            "is faster: whole again after it takes 0.50 s, tornado_multi 6.00 s",
+            "is faster: whole again after 0.50 s, tornado_multi 6.00 s",
+        ),
+        (
+            Outcome(True, Counter(empty=9), unexcused=0),
+            Outcome(True, Counter(empty=1), unexcused=0),
+            None,
         ),
         (Outcome(True, time_s=0.03), Outcome(True, time_s=0.01), None),
     ],
