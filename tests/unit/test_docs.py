@@ -90,7 +90,7 @@ def whole_status() -> dict[str, Any]:
         addresses=("http://127.0.0.1:8888",), backlog=1, started_s=0.0,
     )  # fmt: skip
     return build_status(
-        identity, state, lambda *_: 1, lambda *_: None, 2.0, resources_of=lambda _: [RESOURCE], strangers_reaped=0,
+        identity, state, lambda *_: 1, lambda *_: None, 2.0, told_by=lambda _: {"resources": [RESOURCE], "slow_steps": []}, strangers_reaped=0,
     )  # fmt: skip
 
 
