@@ -89,8 +89,15 @@ def ask(port: int, path: str, timeout_s: float = TIMEOUT_S) -> Answer:
 class Client(threading.Thread):
     """Sends request after request; keeps its connection as long as the server lets it, or never."""
 
-    def __init__(self, port: int, *, posts: bool = False, keeps: bool = True) -> None:
+    def __init__(
+        self, port: int, *, posts: bool = False, keeps: bool = True, limit: int | None = None
+    ) -> None:
+        """Make one.
+
+        Args: limit: so many requests, then it ends by itself.
+        """
         super().__init__(daemon=True)
+        self._limit = limit
         self._port = port
         self._posts = posts
         self._keeps = keeps
@@ -103,7 +110,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         connection = None
-        while not self._leave.is_set():
+        while not self._leave.is_set() and (self._limit is None or self.requests() < self._limit):
             if connection is None:
                 connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
             if not self._ask(connection):
@@ -129,6 +136,9 @@ class Client(threading.Thread):
         self.failures.append(Failure(kind, self.holder))
         pause(AFTER_FAILURE_S)
         return False
+
+    def requests(self) -> int:
+        return self.successes + len(self.failures)
 
     def finish(self) -> None:
         """Let the request in hand end, and wait for that."""
@@ -168,10 +178,7 @@ class Load:
         return Counter(failure.kind for failure in self.failures())
 
     def requests(self) -> int:
-        return sum(client.successes + len(client.failures) for client in self.clients)
-
-    def answered_by(self) -> set[int]:
-        return set().union(*(client.answered_by for client in self.clients))
+        return sum(client.requests() for client in self.clients)
 
     def goes_on(self, requests: int = 100, within_s: float = 10.0) -> None:
         """Wait until so many more requests have been sent, whatever became of them."""

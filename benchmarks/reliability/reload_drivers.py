@@ -169,15 +169,15 @@ def reload_with_websockets(bench: Bench) -> Outcome:
 def max_requests(bench: Bench) -> Outcome:
     """S16."""
     with bench.running(workers=1, max_requests=REQUESTS_PER_WORKER) as service:
-        client = Client(service.port)
+        client = Client(service.port, limit=REQUESTS)
         client.start()
-        eventually(lambda: client.successes + len(client.failures) >= REQUESTS, within_s=25)
+        eventually(lambda: not client.is_alive(), within_s=25, about="the client has ended")
         client.finish()
         failed = Counter(failure.kind for failure in client.failures)
         pids = len(client.answered_by)
         return Outcome(
             not failed and pids >= REQUESTS // REQUESTS_PER_WORKER,
             failed,
-            client.successes + len(client.failures),
+            client.requests(),
             notes=(f"{counted(pids, 'worker')} answered",),
         )
