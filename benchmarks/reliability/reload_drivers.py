@@ -132,9 +132,12 @@ def reload_of_bad_code(bench: Bench) -> Outcome:
             # That nothing changes can only be looked at; the good reload proves that it was seen.
             lived = seconds_until(lambda: not service.is_alive(), BAD_CODE_FOR_S) is None
             kept = len(service.workers() & old)
+            failed_meanwhile = len(load.failures())
             service.switch("raises_at_import", on=False)
             span_s = _reload(service) if lived else None
         notes = [f"{kept} of {len(old)} old workers kept"]
+        if load.failures():
+            notes.append(f"{failed_meanwhile} failed before the good reload")
         if not lived:
             notes.append(f"the supervisor ended with {service.process.poll()}")
         elif span_s is None or not service.is_alive():
