@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COMPARED := .venv-compared
 TEST ?= tests
 N ?= 20
 # Programs that the tests run against, each with its Debian package if that has another name.
@@ -9,7 +10,7 @@ PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-soc
 	redis-server postgres=postgresql logrotate
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check unit repeat soak bench docs format clean
+.PHONY: help demo test check unit repeat soak bench bench-reliability docs format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +42,9 @@ bench: $(VENV)/.installed-test  ## measure what the docs claim
 	@sh tests/support/prepare_machine.sh $(PYTHON) wrk
 	$(BIN)/python -m benchmarks
 
+bench-reliability: $(VENV)/.installed-test $(COMPARED)/.installed  ## compare failures with those of other servers; writes a page of the docs
+	$(BIN)/python -m benchmarks.reliability --page docs/reference/reliability.md
+
 docs: $(VENV)/.installed-test  ## write the generated pages
 	$(BIN)/python -c "from tornado_multi.settings.reference import render_reference as r; print(r(), end='')" > docs/reference/options.md
 	WRITE_HOOKS_PAGE=1 $(BIN)/python -m pytest -q tests/integration/test_hooks.py -k test_the_page_says
@@ -61,5 +65,12 @@ $(VENV)/.installed-test: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@ $(VENV)/.installed
 
+# The others never get into our environment: their versions must not depend on ours.
+$(COMPARED)/.installed: benchmarks/reliability/compared.txt
+	@sh tests/support/prepare_machine.sh $(PYTHON)
+	$(PYTHON) -m venv $(COMPARED)
+	$(COMPARED)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 clean:  ## remove what make has made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(COMPARED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
