@@ -135,6 +135,7 @@ def live(service: Service) -> Life:
     """Start, kill one worker, reload, stop; return what was called meanwhile."""
     made = service.cluster
     zygotes, workers = {made.zygote_pid()}, set(made.worker_pids())
+    service.wait_for_calls("on_ready", 2)  # a worker says that it is ready before it calls it
     os.kill(made.worker_pids()[0], signal.SIGKILL)
     eventually(lambda: len(set(made.worker_pids()) - workers) == 1)
     workers |= set(made.worker_pids())

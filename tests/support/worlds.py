@@ -330,7 +330,7 @@ class World:
                     worker.alive = True
                 zygote.mail.append(ev.WorkerForked(row, 200 + row))
 
-    def worker_acts(self, worker: FakeWorker) -> None:
+    def worker_acts(self, worker: FakeWorker) -> None:  # noqa: C901, PLR0912 - a branch per mishap
         if not worker.alive:
             return
         if self.misfortune(0.1):
@@ -349,6 +349,12 @@ class World:
         elif worker.ready and self.misfortune(0.05):  # it calls sys.exit
             worker.mail.append(ev.WorkerEnding(worker.row))
             worker.stubborn = True
+        elif worker.ready and self.misfortune(0.05):  # its loop stops, for a while or for good
+            age_s = self.random.choice([2.0, 40.0])
+            worker.mail.append(ev.Looked((ev.Sample(worker.row, age_s, False, None),)))
+            worker.stubborn = age_s > self.state.limits.hang_timeout_s
+        elif worker.ready and self.misfortune(0.05):
+            worker.mail.append(ev.WorkerWorn(worker.row, "it is old"))
         elif not worker.ready:
             if self.misfortune(0.1, is_new=worker.is_new):
                 worker.mail.append(ev.WorkerBootFailed(worker.row, "no", ""))

@@ -33,11 +33,11 @@ from tornado_multi.forksafety.findings import (
     make_finding,
 )
 from tornado_multi.forksafety.libraries import Held, held_by_libraries
+from tornado_multi.forksafety.library_threads import Group, group, module_of
 from tornado_multi.forksafety.recorder import identity_of
 from tornado_multi.forksafety.suppression import Allowance, apply_allowances
 from tornado_multi.forksafety.threads import (
     SURVIVORS,
-    NativeThread,
     frame_of,
     native_threads,
     python_threads,
@@ -50,8 +50,15 @@ if TYPE_CHECKING:
     from tornado_multi.forksafety.recorder import Recorder
 
 ROTATING = (logging.handlers.BaseRotatingHandler,)
-LIBRARY_THREADS = {"Otel": ("opentelemetry", "The library starts it anew in each process.")}
-"""beginning of a thread's name -> library, and why it is no error"""
+HTTP_CLIENTS = ("tornado/httpclient.py", "tornado/curl_httpclient.py")
+HTTP_CLIENT_HARM = (
+    "The client stays tied to this loop, and no worker runs it: a fetch that waits for a free place "
+    "has no time limit, and with curl no fetch ever ends."
+)
+HTTP_CLIENT_MEND = (
+    "make it in a handler or in the factory of the app: AsyncHTTPClient() is cheap there, and the "
+    "same client in the whole process."
+)
 
 
 @dataclass
@@ -83,6 +90,8 @@ class DeadEnd:
     """``file:line`` that has made it, or an empty text."""
     farewell: Any = None
     """``Held.farewell``"""
+    owner: weakref.ref[Any] | None = None
+    """The object that has made it, if it is known."""
 
 
 class Audit:
@@ -180,7 +189,7 @@ class Audit:
         if item is None:
             return None
         recorder = self._recorder
-        site = self._site_by_object().get(fd) or recorder.site_of_fd(fd, item.identity)
+        site = self._owner_of_fd(fd)[1] or recorder.site_of_fd(fd, item.identity)
         if site is None:
             path = item.target.removesuffix(" (deleted)")
             site = recorder.paths.get(path) or recorder.read_paths.get(path)
@@ -189,13 +198,14 @@ class Audit:
             site = dataclasses.replace(site or Site("", 0), allowed=allowed[1])
         return site
 
-    def _site_by_object(self) -> dict[int, Site]:
-        if not hasattr(self, "_by_object"):
-            self._by_object: dict[int, Site] = {}
+    def _owner_of_fd(self, fd: int) -> tuple[Any, Site | None]:
+        """Return the object that has made a descriptor, and its line."""
+        if not hasattr(self, "_by_fd"):
+            self._by_fd: dict[int, tuple[Any, Site]] = {}
             for thing, site in self._recorder.owners():
                 with contextlib.suppress(Exception):  # it has none, is closed, or of any library
-                    self._by_object[thing.fileno()] = site  # type: ignore[attr-defined]  # as said
-        return self._by_object
+                    self._by_fd[thing.fileno()] = (thing, site)  # type: ignore[attr-defined]  # as said
+        return self._by_fd.get(fd, (None, None))
 
     def _cut_off(self, fd: int, what: str, site: Site | None, farewell: Any = None) -> None:
         """Have a connection made a dead end in children, unless it may be shared."""
@@ -203,7 +213,12 @@ class Audit:
         if item is None or (site is not None and site.allowed is not None):
             return
         place = f"{site.file}:{site.line}" if site is not None else ""
-        self.heritage.sockets[fd] = DeadEnd(item.identity, what, place, farewell)
+        owner = self._owner_of_fd(fd)[0]
+        try:
+            reference = None if owner is None else weakref.ref(owner)
+        except TypeError:
+            reference = None
+        self.heritage.sockets[fd] = DeadEnd(item.identity, what, place, farewell, reference)
         self._said_by[-fd] = len(self._findings) - 1
 
     def _replace_epoll(self, fd: int, site: Site | None) -> None:
@@ -218,9 +233,9 @@ class Audit:
         for loop in objects.get("loop", []):
             with self._in_spite_of(_class_of(loop)):
                 if not loop.is_closed():
-                    self._say_loop(loop)
+                    self._say_loop(loop, objects)
 
-    def _say_loop(self, loop: Any) -> None:
+    def _say_loop(self, loop: Any, objects: dict[str, list[Any]]) -> None:
         own = self._fds_of_loop(loop)
         selector = getattr(loop, "_selector", None)
         watched = 0 if selector is None else len(selector.get_map() or ()) - 1
@@ -228,13 +243,23 @@ class Audit:
         site = self._recorder.site_of(loop)
         severity = Severity.CRITICAL if loop.is_running() or watched > 0 else Severity.HIGH
         name = type(loop).__module__.partition(".")[0]
-        self._add("event-loop", f"event loop of {name}{watches}", site, severity=severity)
+        words = {}
+        what = f"event loop of {name}{watches}"
+        if site is not None and (site.via or "").startswith(HTTP_CLIENTS):
+            what += ", made by Tornado's HTTP client"
+            words = {"harm": HTTP_CLIENT_HARM, "mend": HTTP_CLIENT_MEND}
+            if "tornado.curl" in objects:
+                own |= {fd for fd in self._open if self._is_eventfd_of_c(fd)}
+        self._add("event-loop", what, site, severity=severity, **words)
         self._claim(own)
         for fd in own:
             if fd in self._open and self._open[fd].is_socket:
                 self._cut_off(fd, "event loop's self-pipe", site)
             elif fd in self._open and self._open[fd].anonymous == "eventpoll":
                 self._replace_epoll(fd, site)
+
+    def _is_eventfd_of_c(self, fd: int) -> bool:
+        return self._open[fd].anonymous == "eventfd" and self._site_of_fd(fd) is None
 
     def _fds_of_loop(self, loop: Any) -> set[int]:
         numbers = set()
@@ -349,55 +374,65 @@ class Audit:
                 site = next((s for item in own if (s := self._recorder.site_of(item))), None)
                 count = f"{len(own)} thread{'' if len(own) == 1 else 's'}"
                 self._add("executor", f"ThreadPoolExecutor with {count}", site)
-        for thread in running:
-            if thread not in pooled:
-                with self._in_spite_of(_class_of(thread)):
-                    self._say_thread(thread)
-        for native in native_threads():
-            self._say_native(native)
+        others = [item for item in running if item not in pooled]
+        groups = group(others, native_threads(), self._recorder)
+        for made in groups:
+            with self._in_spite_of(made.what):
+                self._say_threads(made, objects)
         if running:
-            self._look_at_locks(running)
+            self._look_at_locks(running, {made.module for made in groups if made.rule})
 
-    def _say_thread(self, thread: threading.Thread) -> None:
-        site = self._recorder.site_of(thread)
-        reason = self._recorder.allowed_threads.get(thread.native_id or 0)
-        if reason is not None:
-            site = dataclasses.replace(site or Site("", 0), allowed=reason)
-        frame = frame_of(thread)
-        now = self._recorder.places.find(frame)
-        at = f", now at {os.path.basename(now.file)}:{now.line}" if now is not None else ""
-        what = f'thread "{thread.name}" is running{at}'
-        for beginning, (library, harm) in LIBRARY_THREADS.items():
-            if thread.name.startswith(beginning):
-                handled = Severity.HANDLED
-                self._add("thread", what, site, library=library, severity=handled, harm=harm)
-                return
-        self._add("thread", what, site)
-
-    def _say_native(self, native: NativeThread) -> None:
-        library, site = self._recorder.native_threads.get(native.native_id, ("", None))
-        reason = self._recorder.allowed_threads.get(native.native_id)
-        if reason is not None:
-            site = dataclasses.replace(site or Site("", 0), allowed=reason)
-        of = f" of {library}" if library else ""
-        what = f'native thread "{native.name}"{of}'
-        survivor = SURVIVORS.get(library)
-        if survivor is not None:
-            harm = f"{survivor} starts it anew in each process."
+    def _say_threads(self, made: Group, objects: dict[str, list[Any]]) -> None:
+        kind = "native-thread" if made.is_native else "thread"
+        rule, survivor = made.rule, SURVIVORS.get(made.module)
+        if rule is not None:
+            site = made.site or next(
+                (s for item in objects.get(made.module, []) if (s := self._recorder.site_of(item))),
+                None,
+            )
             self._add(
-                "native-thread",
-                what,
+                kind,
+                made.what,
                 site,
-                library=library,
+                library=rule.library,
+                severity=rule.severity,
+                harm=rule.harm,
+                mend=rule.mend,
+            )
+            self._take_what_is_of(made.module, site, in_c=rule.opens_in_c)
+        elif survivor is not None and made.is_native:
+            self._add(
+                kind,
+                made.what,
+                made.site,
+                library=made.module,
                 severity=Severity.HANDLED,
-                harm=harm,
+                harm=f"{survivor} starts it anew in each process.",
                 mend="nothing.",
             )
-            return
-        self._add("native-thread", what, site, library=library or None)
+        else:
+            self._add(kind, made.what, made.site, library=made.module or None)
 
-    def _look_at_locks(self, running: list[threading.Thread]) -> None:
-        """A lock that is held now can only be released by a thread that a child won't have."""
+    def _take_what_is_of(self, module: str, site: Site | None, *, in_c: bool) -> None:
+        """Count what a library has opened as part of it; workers don't get its connections."""
+        for fd, item in self._open.items():
+            found = self._site_of_fd(fd)
+            is_made_in_c = found is None or fd in self._recorder.traced_fds
+            is_inner = in_c and is_made_in_c and (item.anonymous or stat.S_ISFIFO(item.mode))
+            if fd in self._claimed or not (is_inner or module_of(found) == module):
+                continue
+            self._claim({fd})
+            facts = fds.socket_facts(fd) if item.is_socket else None
+            if facts is not None and facts.has_session:
+                self._cut_off(fd, f"connected socket {facts.text()}", found)
+            elif item.anonymous == "eventpoll":
+                self._replace_epoll(fd, site)
+
+    def _look_at_locks(self, running: list[threading.Thread], said: Collection[str]) -> None:
+        """A lock that is held now can only be released by a thread that a child won't have.
+
+        Args: said: modules of libraries whose threads are a finding, so that their locks need none.
+        """
         places = {self._recorder.places.find(frame_of(item)) for item in running} - {None}
         place = places.pop() if len(places) == 1 else None
         private = {id(getattr(item, "_tstate_lock", None)) for item in threading.enumerate()}
@@ -407,7 +442,7 @@ class Audit:
             self.heritage.locks.append(lock)
             if heap.is_held(lock):
                 name = heap.lock_name(lock, holder)
-                if not name.startswith(("threading.", "_thread.")):
+                if name.partition(".")[0] not in {"threading", "_thread", *said}:
                     self._add("held-lock", f"lock {name} is held", place)
 
     # --- processes, files -------------------------------------------------------------------------
@@ -479,7 +514,8 @@ class Audit:
     def _look_at_descriptors(self) -> None:
         for fd, item in sorted(self._open.items()):
             self.heritage.seen[fd] = item.identity
-            if fd not in self._claimed:
+            # A thread may have closed it since the survey.
+            if fd not in self._claimed and identity_of(fd) == item.identity:
                 self._say_descriptor(fd, item)
 
     def _say_descriptor(self, fd: int, item: fds.Descriptor) -> None:

@@ -1,14 +1,18 @@
 """Why a call failed on a connection that the quarantine has cut off: said with the error itself.
 
-When an error is logged, the frames of its traceback are searched for the object that has one of the
-cut descriptors; the error then gets a note (PEP 678) that names the line which made it.
+The error gets a note (PEP 678) that names the line which made the connection. Python's own sockets
+add it to whatever their sending raises, so it is there also when a client closes the socket before
+anybody sees the error. For all others: when an error is logged, the frames of its traceback are
+searched for the object that has one of the cut descriptors.
 Runs in: worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +58,50 @@ def explain_from_now_on(cut: dict[int, tuple[tuple[int, int], DeadEnd]]) -> None
     logging.setLogRecordFactory(make_explained)
 
 
+class CutOffSocket(socket.socket):
+    """What a Python socket becomes when its descriptor was made a dead end.
+
+    Of the same layout, so that the object itself can change its class, wherever it is kept.
+    """
+
+    __slots__ = ()
+
+    def send(self, *values: Any) -> int:
+        with _explaining(self):
+            return super().send(*values)
+
+    def sendall(self, *values: Any) -> None:
+        with _explaining(self):
+            super().sendall(*values)
+
+    def sendmsg(self, *values: Any) -> int:
+        with _explaining(self):
+            return super().sendmsg(*values)
+
+
+def make_cut_off(thing: object) -> None:
+    """Have the errors of a socket explained, if it is a plain one of Python's."""
+    if type(thing) is socket.socket:
+        thing.__class__ = CutOffSocket
+
+
+@contextlib.contextmanager
+def _explaining(sock: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        end = _end_of(sock)
+        if end is not None:
+            _note(error, end)
+        raise
+
+
+def _note(error: BaseException, end: DeadEnd) -> None:
+    text = sentence(end)
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
 def explain(error: BaseException) -> None:
     """Add a note to *error* if it comes from a connection that was cut off."""
     seen: set[int] = set()
@@ -62,9 +110,7 @@ def explain(error: BaseException) -> None:
         seen.add(id(link))
         end = _find(link.__traceback__)
         if end is not None:
-            text = sentence(end)
-            if text not in getattr(error, "__notes__", ()):
-                error.add_note(text)
+            _note(error, end)
             return
         link = link.__cause__ or link.__context__
 

@@ -137,6 +137,8 @@ class Inheritance:
             identity = _identity(fd)
             if identity is not None:
                 cut[fd] = (identity, end)
+                if end.owner is not None:
+                    explanations.make_cut_off(end.owner())
         explanations.explain_from_now_on(cut)
 
     def _replace_epolls(self) -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from tornado_multi.forksafety import suppression
 from tornado_multi.forksafety.descriptors import STREAMS
 from tornado_multi.forksafety.entry_points import EntryPoints
-from tornado_multi.forksafety.sites import Places
+from tornado_multi.forksafety.sites import OURS, Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +73,8 @@ class Recorder:
         self.read_paths: dict[str, Site] = {}
         self.sqlite_paths: set[str] = set()
         self.fds: dict[int, tuple[Identity, Site]] = {}
+        self.traced_fds: set[int] = set()
+        """Those whose line is known by a trace only: C code has opened them."""
         self.pids: dict[int, Site] = {}
         self.native_threads: dict[int, tuple[str, Site | None]] = {}
         """thread id -> the module whose import had made it, and the line"""
@@ -252,12 +254,16 @@ class Recorder:
             self.maps[length] = site
 
     def _importing(self, *_: object) -> None:
-        """See which library's import has started threads beneath Python (numpy's does)."""
+        """See which library's import has started threads beneath Python (numpy's does).
+
+        Those that are seen while the app itself imports something came earlier, of another line.
+        """
         count = _count_threads()
         if count != self._thread_count:
             self._thread_count = count
             known = {thread.native_id for thread in threading.enumerate()}
-            site, library = self.site(), self._innermost_library()
+            library = self._innermost_library()
+            site = self.site() if library else None
             for name in os.listdir("/proc/self/task"):
                 if int(name) not in known:
                     self.native_threads.setdefault(int(name), (library, site))
@@ -265,10 +271,9 @@ class Recorder:
     def _innermost_library(self) -> str:
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
         while frame is not None:
-            name = str(frame.f_globals.get("__name__", ""))
-            is_library = self.places.kind(frame.f_code.co_filename) == "library"
-            if is_library and not name.startswith("tornado_multi"):
-                return name.partition(".")[0]
+            file = frame.f_code.co_filename
+            if self.places.kind(file) == "library" and not file.startswith(OURS):
+                return str(frame.f_globals.get("__name__", "")).partition(".")[0]
             frame = frame.f_back
         return ""
 

@@ -54,7 +54,7 @@ def _limits(
     root: str, controller: str, name: str, parse: Callable[[str, str], float | None]
 ) -> Iterator[float]:
     """Yield the limits in the files *name*, from the own group up to the top of what is mounted."""
-    group = _own_group(root, controller)
+    group = own_group(root, controller)
     if group is None:
         return
     mounts = [f"sys/fs/cgroup/{controller}"] if controller else ["sys/fs/cgroup", UNIFIED]
@@ -74,7 +74,7 @@ def _limits(
             path = os.path.dirname(path)
 
 
-def _own_group(root: str, controller: str) -> str | None:
+def own_group(root: str, controller: str) -> str | None:
     """Return this process's group in a hierarchy: "" = version 2, else a controller of version 1."""
     try:
         with open(os.path.join(root, "proc/self/cgroup"), "rb") as file:

@@ -72,6 +72,17 @@ def process_age_s() -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
 
 
+def is_stopped(pid: int | None) -> bool:
+    """Tell whether a process is stopped by a signal or a tracer. Source: proc(5), field state."""
+    if pid is None:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+    except (OSError, IndexError):
+        return False
+
+
 SO_ATTACH_FILTER = 26
 _DROP_SYN = (
     # code, jump if true, jump if false, operand: linux/filter.h. Offsets count from the TCP header.

@@ -190,19 +190,30 @@ class Drain:
     """The whole service stops: first take what the kernel has queued, nobody else will."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListTasks:
-    """Say what the asyncio tasks are doing; answered by Tasks when the loop is free."""
-
-    number: int
-
-
 # --- supervisor -> zygote, worker -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ReopenLogs:
     """Close the log files; the next record opens its path anew. For logrotate."""
+
+
+# --- supervisor -> a worker's watchdog, and back --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ListTasks:
+    """Say what the asyncio tasks are doing; answered by Tasks when the interpreter's lock is free."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The stacks of the asyncio tasks, as text."""
+
+    number: int
+    text: str
 
 
 # --- worker -> supervisor -------------------------------------------------------------------------
@@ -212,8 +223,8 @@ class ReopenLogs:
 class Ready:
     """The app is built and the worker accepts.
 
-    With it goes one fd: a memory file into which the worker writes its threads' stacks when it
-    gets the signal ``linux.STACKS_SIGNAL``.
+    With it go two fds: a memory file into which the worker writes its threads' stacks when it gets
+    the signal ``linux.STACKS_SIGNAL``; and one end of a channel to the worker's watchdog.
     """
 
 
@@ -223,6 +234,22 @@ class BootFailed:
 
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """The worker has reached one of its limits, and asks for a successor before it leaves."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlowSteps:
+    """How often a handler has held up the loop for longer than ``slow_step_s``, so far."""
+
+    handler: str
+    count: int
+    longest_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +297,6 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
-class Tasks:
-    """The stacks of the asyncio tasks, as text."""
-
-    number: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user should know once, however many workers say it."""
 
@@ -299,10 +318,12 @@ Message = (
     | HookRefused
     | HookFailed
     | Drain
-    | ListTasks
     | ReopenLogs
     | Ready
     | BootFailed
+    | ListTasks
+    | Worn
+    | SlowSteps
     | Draining
     | Drained
     | Ending

@@ -188,6 +188,59 @@ def _check_quarantine(text: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HealthSettings:
+    """Liveness and recycling."""
+
+    hang_warn_s: float = option(
+        1.0,
+        "Seconds without a beat of a worker's event loop after which its stacks are put into the "
+        "log. Loops beat every half second.",
+        at_least=0.6,
+        at_most=3600,
+    )
+    hang_timeout_s: float = option(
+        30.0,
+        "Seconds without a beat after which a worker is killed and replaced.",
+        at_least=1,
+        at_most=86400,
+    )
+    slow_step_s: float = option(
+        0.1,
+        "Seconds that a handler may hold up the event loop at a stretch; longer ones are counted in "
+        "the status.",
+        at_least=0.001,
+        at_most=3600,
+    )
+    max_requests: int | None = option(
+        None,
+        "Requests that a worker answers before it is replaced. Default: no limit.",
+        at_least=1,
+    )
+    max_requests_jitter: int = option(
+        0,
+        "Up to so many requests more, by chance, so that workers aren't replaced together.",
+        at_least=0,
+    )
+    max_memory_bytes: int | None = option(
+        None,
+        "Memory (PSS, measured every 10 s) at which a worker is replaced. Default: no limit.",
+        at_least=MIB_BYTES,
+    )
+    max_age_s: float | None = option(
+        None,
+        "Seconds that a worker lives before it is replaced, with up to a tenth more, by chance. "
+        "Default: no limit.",
+        at_least=1,
+    )
+    respawns_per_min: int = option(
+        60,
+        "Workers that may be started per minute, all fork_ids together, in place of ones that died "
+        "soon after their start.",
+        at_least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SafetySettings:
     """Fork safety."""
 
@@ -420,6 +473,7 @@ class Settings:
     """``module:attr``."""
     listen: ListenSettings = ListenSettings()
     workers: WorkerSettings = WorkerSettings()
+    health: HealthSettings = HealthSettings()
     safety: SafetySettings = SafetySettings()
     control: ControlSettings = ControlSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
@@ -436,6 +490,7 @@ TABLES = frozenset({"http"})
 GROUPS: dict[str, type[Any]] = {
     "listen": ListenSettings,
     "workers": WorkerSettings,
+    "health": HealthSettings,
     "safety": SafetySettings,
     "control": ControlSettings,
     "environment": EnvironmentSettings,

@@ -119,9 +119,16 @@ class Answers:
             handle = self._children.workers.get(row)
             return None if handle is None else handle.route_names.get(route_id)
 
-        def resources_of(row: int) -> list[dict[str, Any]]:
+        def told_by(row: int) -> dict[str, list[dict[str, Any]]]:
             handle = self._children.workers.get(row)
-            return [] if handle is None else list(handle.resources)
+            steps = {} if handle is None else handle.slow_steps
+            return {
+                "resources": [] if handle is None else list(handle.resources),
+                "slow_steps": [
+                    {"handler": name, "count": count, "longest_s": longest_s}
+                    for name, (count, longest_s) in sorted(steps.items())
+                ],
+            }
 
         return build_status(
             dataclasses.replace(self._identity, addresses=self._addresses()),
@@ -129,7 +136,7 @@ class Answers:
             read_field,
             route_name,
             self._clock(),
-            resources_of=resources_of,
+            told_by=told_by,
             strangers_reaped=self._children.strangers_reaped,
         )
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 MOST_STACKS_BYTES = 1024 * 1024
 
 
+READY_FDS = 2
+"""What comes with Ready: the file for stacks, and a channel to the watchdog."""
+
+
 @dataclass(slots=True)
 class ZygoteHandle:
     """One zygote process."""
@@ -55,10 +59,14 @@ class WorkerHandle:
     route_names: dict[int, str] = field(default_factory=dict)
     resources: tuple[dict[str, Any], ...] = ()
     """What exists in it, as status shows it."""
+    slow_steps: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """handler -> how often it has held up the loop, and for how long at most in seconds"""
     stacks_fd: int | None = None
     """Memory file into which the worker writes its threads' stacks on STACKS_SIGNAL."""
+    watchdog: Channel | None = None
+    """To the thread of the worker that answers while its loop is blocked."""
     tasks: tuple[int, str] = (0, "")
-    """The last answer to ListTasks: its number and text."""
+    """The last answer of the watchdog: its number and text."""
 
 
 @dataclass(slots=True)
@@ -69,6 +77,12 @@ class HookHandle:
     channel: Channel | None
     pid: int | None = None
     pidfd: int | None = None
+
+
+def last_stacks(text: str) -> str | None:
+    """Return what faulthandler has written at a fatal signal; None: there was none."""
+    _, found, rest = text.rpartition("Fatal Python error")
+    return f"{found}{rest}".rstrip() if found else None
 
 
 class Children:
@@ -82,12 +96,13 @@ class Children:
         on_zygote_message: Callable[[int, Message, tuple[int, ...]], None],
         on_worker_message: Callable[[int, Message], None],
         on_zygote_end: Callable[[int, ProcessEnd], None],
-        on_worker_end: Callable[[int, ProcessEnd, dict[int, str]], None],
+        on_worker_end: Callable[[int, ProcessEnd, dict[int, str], str | None], None],
         on_fork_sent: Callable[[int], None],
         on_fork_dropped: Callable[[int], None],
         on_hook_message: Callable[[int, Message], None],
         on_hook_end: Callable[[int, ProcessEnd], None],
         on_peer_fault: Callable[[str, str], None],
+        on_tasks: Callable[[int, int], None],
     ) -> None:
         self._loop = loop
         self._spawner = spawner
@@ -100,6 +115,7 @@ class Children:
         self._on_hook_message = on_hook_message
         self._on_hook_end = on_hook_end
         self._on_peer_fault = on_peer_fault
+        self._on_tasks = on_tasks
         self.zygotes: dict[int, ZygoteHandle] = {}
         """generation -> handle"""
         self.workers: dict[int, WorkerHandle] = {}
@@ -271,6 +287,17 @@ class Children:
         if worker is not None and worker.pidfd is not None:
             signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
 
+    def abort_worker(self, row: int) -> None:
+        """Send ABRT: the worker writes its stacks beneath Python, and ends."""
+        worker = self.workers.get(row)
+        if worker is not None and worker.pidfd is not None:
+            signal.pidfd_send_signal(worker.pidfd, signal.SIGABRT)
+
+    def route_name(self, row: int, route_id: int) -> str | None:
+        """Return the name of a route number in a worker's row; None: nothing is in flight."""
+        worker = self.workers.get(row)
+        return None if worker is None else worker.route_names.get(route_id)
+
     def forget_worker(self, row: int) -> None:
         """Close the channel of a worker that was never announced."""
         if worker := self.workers.pop(row, None):
@@ -284,13 +311,11 @@ class Children:
                         worker.route_names[route_id] = name
                     case msg.Resources(resources):
                         worker.resources = resources
-                    case msg.Tasks(number, text):
-                        worker.tasks = (number, text)
+                    case msg.SlowSteps(handler, count, longest_s):
+                        worker.slow_steps[handler] = (count, longest_s)
                     case message:
-                        if isinstance(message, msg.Ready) and received.fds:
-                            if worker.stacks_fd is not None:  # a script on its second loop
-                                os.close(worker.stacks_fd)
-                            worker.stacks_fd = received.fds[0]
+                        if isinstance(message, msg.Ready) and len(received.fds) == READY_FDS:
+                            self._take_ready_fds(worker, *received.fds)
                         self._on_worker_message(worker.row, message)
         except ChannelClosed:
             self._drop_worker_channel(worker)
@@ -322,9 +347,9 @@ class Children:
             os.ftruncate(worker.stacks_fd, 0)
             os.lseek(worker.stacks_fd, 0, os.SEEK_SET)  # the worker writes at this shared offset
             signal.pidfd_send_signal(worker.pidfd, STACKS_SIGNAL)
-        if worker.channel is not None:
+        if worker.watchdog is not None:
             with contextlib.suppress(ChannelClosed, BlockingIOError):
-                worker.channel.send(msg.ListTasks(self._stack_requests))
+                worker.watchdog.send(msg.ListTasks(self._stack_requests))
         return self._stack_requests
 
     def read_threads(self, row: int) -> str:
@@ -334,10 +359,36 @@ class Children:
             return ""
         return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
 
-    def _drop_worker_channel(self, worker: WorkerHandle) -> None:
+    def _take_ready_fds(self, worker: WorkerHandle, stacks_fd: int, watchdog_fd: int) -> None:
+        self._drop_ready_fds(worker)  # of a script's earlier loop
+        worker.stacks_fd = stacks_fd
+        worker.watchdog = Channel.from_fd(watchdog_fd)
+        worker.watchdog.set_blocking(False)
+        self._loop.add_reader(watchdog_fd, self._hear_watchdog, worker)
+
+    def _hear_watchdog(self, worker: WorkerHandle) -> None:
+        try:
+            while worker.watchdog is not None and (received := worker.watchdog.receive()):
+                if isinstance(received.message, msg.Tasks):
+                    worker.tasks = (received.message.number, received.message.text)
+                    self._on_tasks(worker.row, received.message.number)
+        except (ChannelClosed, RemoteProtocolError):
+            self._drop_watchdog(worker)
+
+    def _drop_watchdog(self, worker: WorkerHandle) -> None:
+        if worker.watchdog is not None:
+            self._loop.remove_reader(worker.watchdog.fileno())
+            worker.watchdog.close()
+            worker.watchdog = None
+
+    def _drop_ready_fds(self, worker: WorkerHandle) -> None:
+        self._drop_watchdog(worker)
         if worker.stacks_fd is not None:
             os.close(worker.stacks_fd)
             worker.stacks_fd = None
+
+    def _drop_worker_channel(self, worker: WorkerHandle) -> None:
+        self._drop_ready_fds(worker)
         if worker.channel is not None:
             self._loop.remove_reader(worker.channel.fileno())
             worker.channel.close()
@@ -350,6 +401,7 @@ class Children:
         if end is None:
             return
         self._hear_worker(worker)  # its last words come before its death
+        stacks = self.read_threads(worker.row)
         self._drop_worker_channel(worker)
         self._loop.remove_reader(worker.pidfd)
         os.close(worker.pidfd)
@@ -357,7 +409,7 @@ class Children:
         worker.pidfd = None
         if self.workers.get(worker.row) is worker:
             del self.workers[worker.row]
-            self._on_worker_end(worker.row, end, worker.route_names)
+            self._on_worker_end(worker.row, end, worker.route_names, last_stacks(stacks))
 
     # --- hooks ------------------------------------------------------------------------------------
 

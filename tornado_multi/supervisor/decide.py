@@ -17,6 +17,7 @@ from tornado_multi.supervisor.hook_calls import (
     hook_ended,
     hook_refused,
 )
+from tornado_multi.supervisor.liveness import looked, worker_worn
 from tornado_multi.supervisor.reconciling import reconcile, retry_times_s
 from tornado_multi.supervisor.reloading import (
     concerns,
@@ -119,6 +120,10 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
             yield from fork_refused(state, row, reason, now_s)
         case ev.WorkerReady(row):
             yield from worker_ready(state, row, now_s)
+        case ev.Looked():
+            yield from looked(state, event, now_s)
+        case ev.WorkerWorn(row, reason):
+            yield from worker_worn(state, row, reason)
         case ev.WorkerBootFailed(row, reason, detail):
             yield from worker_boot_failed(state, row, reason, detail, now_s)
         case ev.WorkerDraining(row):

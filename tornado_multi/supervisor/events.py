@@ -91,6 +91,33 @@ class WorkerBootFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """What was seen of one ready worker whose loop is, or was, silent."""
+
+    row: int
+    beat_age_s: float
+    is_stopped: bool
+    """The process is stopped (SIGSTOP, a debugger)."""
+    route: str | None
+    """Of the request begun last, while one is in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The supervisor has looked at the beats; what is as it should be is left out."""
+
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerWorn:
+    """A worker has reached one of its limits (requests, memory, age) and asks for a successor."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerDraining:
     row: int
 
@@ -133,6 +160,14 @@ class WorkerEnded:
     in_flight: int = 0
     route: str | None = None
     """Of the request begun last, if one was in flight."""
+    lag_s: float | None = None
+    """How late its last beat came."""
+    beat_age_s: float | None = None
+    pss_bytes: int | None = None
+    oom: str | None = None
+    """What says that the kernel has killed it for want of memory."""
+    stacks: str | None = None
+    """What it has written of its threads at a fatal signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +267,8 @@ Event = (
     | WorkerForked
     | ForkRefused
     | WorkerReady
+    | Looked
+    | WorkerWorn
     | WorkerBootFailed
     | WorkerDraining
     | WorkerDrained
@@ -317,6 +354,22 @@ class KillWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class AbortWorker:
+    """Send ABRT: faulthandler writes the stacks, then the process ends."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportHang:
+    """Put into the log what a worker with a silent loop is doing."""
+
+    row: int
+    silent_s: float
+    route: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetWorker:
     """Close the channel of a worker that was never announced; if it lives, it leaves."""
 
@@ -388,6 +441,8 @@ Effect = (
     | ForkWorker
     | DrainWorker
     | KillWorker
+    | AbortWorker
+    | ReportHang
     | ForgetWorker
     | CallHook
     | KillHook

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tornado_multi.process.exit_codes import died_of_signal
 from tornado_multi.process.scoreboard import MAX_ROWS
 from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.pauses import KILLS_AT_ONCE, budget_free_at_s
 from tornado_multi.supervisor.reloading import ON_TRIAL, advance, start_zygote
 from tornado_multi.supervisor.state import (
     Phase,
@@ -147,8 +148,34 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
             if surge_left <= 0:
                 continue
             surge_left -= 1
+        if _replaces_a_young_death(place, workers):
+            free_at_s = budget_free_at_s(state.respawns_s, state.limits.respawns_per_min, now_s)
+            if free_at_s is not None:
+                yield from _put_off(state, place, free_at_s, now_s)
+                continue
+            state.budget_is_used_up = False
+            state.respawns_s.append(now_s)
         if len(state.workers) < MAX_ROWS:  # else so many still leave: the next end brings us back
             yield _fork(state, zygote, place, now_s)
+
+
+def _replaces_a_young_death(place: Place, workers: list[Worker]) -> bool:
+    """Tell whether a start counts in the budget: nobody serves there, because one died young."""
+    died_young = place.failures > 0 or place.kills > KILLS_AT_ONCE
+    return died_young and not any(worker.state is WorkerState.READY for worker in workers)
+
+
+def _put_off(state: State, place: Place, free_at_s: float, now_s: float) -> Iterator[ev.Effect]:
+    """Let a place wait until the budget has room again; say so once."""
+    place.retry_at_s = free_at_s
+    if not state.budget_is_used_up:
+        state.budget_is_used_up = True
+        text = (
+            f"In the last minute {state.limits.respawns_per_min} workers were started in place of "
+            f"ones that died young (respawns_per_min); the next start is in {free_at_s - now_s:.0f} "
+            f"s. Worker {place.fork_id} {place.last_end}."
+        )
+        yield ev.Say("error", "supervisor", text)
 
 
 def _fork(

@@ -24,13 +24,16 @@ from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.cgroups import usable_cpus
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper
+from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper, is_stopped
+from tornado_multi.process.oom import OomWatch
 from tornado_multi.settings.compare import take_over
 from tornado_multi.settings.model import MAX_WORKERS, Settings, to_plain
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.answers import Answers, Turns
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
+from tornado_multi.supervisor.hangs import HangReports
+from tornado_multi.supervisor.liveness import is_notable
 from tornado_multi.supervisor.service_manager import moment_of
 from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
@@ -39,7 +42,7 @@ from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tornado_multi.process.linux import ProcessEnd
     from tornado_multi.supervisor.listener_set import ListenerSet
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
 """signal -> whether the stop is hurried"""
+NS_PER_S = 1_000_000_000
+LOOK_S = 0.2
+"""Between two looks at the beats of all workers, which cost a microsecond each."""
 SUSPENDED_S = 1.0
 """A timer that is this late says that we did not run: no process is judged by that time."""
 RESERVED_SIGNALS = (signal.SIGUSR2,)
@@ -113,7 +119,9 @@ class Supervisor:
         self._turns = Turns()
         self._board, self._board_fd = board, board_fd
         self._app_nofile = _raise_nofile_limit()
+        self._oom = OomWatch()
         # Made in run(), where the loop is.
+        self._hangs: HangReports
         self._loop: asyncio.AbstractEventLoop
         self._children: Children
         self._finished: asyncio.Future[None]
@@ -141,12 +149,17 @@ class Supervisor:
             on_hook_message=self._hook_said,
             on_hook_end=lambda number, end: self._post(ev.HookEnded(number, end)),
             on_peer_fault=self._peer_fault,
+            on_tasks=lambda row, number: self._hangs.tasks_came(row, number),  # noqa: PLW0108 - made below
         )
         self._watch_signals()
         control = ControlServer(self._control_socket, self._answers().answer)
         await control.start()
+        self._hangs = HangReports(
+            self._children, self._state, self._reporter, self._loop, self._clock
+        )
         self._announce_start()
         self._post(ev.Started())
+        self._look_again()
         self._manager.keep_telling(self._loop, self._youngest_beat_age_s)
         watcher = self._start_watching()
         await self._finished
@@ -166,7 +179,7 @@ class Supervisor:
             for worker in self._state.workers.values()
             if worker.state is WorkerState.READY
         ]
-        return None if not beats_ns else self._clock() - max(beats_ns) / 1_000_000_000
+        return None if not beats_ns else self._clock() - max(beats_ns) / NS_PER_S
 
     def _answers(self) -> Answers:
         return Answers(
@@ -191,6 +204,34 @@ class Supervisor:
             self._post(ev.ReloadAsked(f"a change of {path}"))
 
         return self._loop.create_task(watch(self._directory, on_change))
+
+    # --- beats ------------------------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        due_s = self._clock() + LOOK_S
+        self._loop.call_at(due_s, self._look, due_s)
+
+    def _look(self, due_s: float) -> None:
+        """Look at the beats of all workers; a look that comes late judges nobody."""
+        now_s = self._clock()
+        if now_s - due_s < SUSPENDED_S:
+            samples = tuple(self._samples(now_s))
+            if samples:
+                self._post(ev.Looked(samples))
+        self._look_again()
+
+    def _samples(self, now_s: float) -> Iterator[ev.Sample]:
+        words = self._board.words
+        for row, worker in self._state.workers.items():
+            base = sb.HEADER_WORDS + row * sb.ROW_WORDS
+            beat_age_s = now_s - words[base + sb.BEAT_NS] / NS_PER_S
+            if is_notable(self._state, worker, beat_age_s):
+                yield ev.Sample(
+                    row,
+                    beat_age_s,
+                    is_stopped=is_stopped(worker.pid),
+                    route=self._children.route_name(row, words[base + sb.ROUTE_ID]),
+                )
 
     # --- inbox ------------------------------------------------------------------------------------
 
@@ -236,7 +277,7 @@ class Supervisor:
             text = f"[BUG] {effect} failed:\n{traceback.format_exc()}"
             self._reporter.say(ev.Say("error", "supervisor", text))
 
-    def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one explicit dispatch
+    def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912, PLR0915 - one explicit dispatch
         match effect:
             case ev.StartZygote(generation):
                 self._start_zygote(generation)
@@ -266,6 +307,10 @@ class Supervisor:
                 self._listeners.shut()
             case ev.KillWorker(row):
                 self._children.kill_worker(row)
+            case ev.AbortWorker(row):
+                self._children.abort_worker(row)
+            case ev.ReportHang():
+                self._hangs.report(effect)
             case ev.ForgetWorker(row):
                 self._children.forget_worker(row)
             case ev.CallHook(generation, number, hook, report):
@@ -350,6 +395,9 @@ class Supervisor:
             drain_timeout_s=settings.workers.drain_timeout_s,
             max_surge=settings.workers.max_surge,
             hook_timeout_s=settings.hooks.hook_timeout_s,
+            hang_warn_s=settings.health.hang_warn_s,
+            hang_timeout_s=settings.health.hang_timeout_s,
+            respawns_per_min=settings.health.respawns_per_min,
             is_script=self._is_script,
         )
 
@@ -412,6 +460,8 @@ class Supervisor:
                 self._post(ev.WorkerReady(row))
             case msg.BootFailed(reason, detail):
                 self._post(ev.WorkerBootFailed(row, reason, detail))
+            case msg.Worn(reason):
+                self._post(ev.WorkerWorn(row, reason))
             case msg.Draining():
                 self._post(ev.WorkerDraining(row))
             case msg.Ending():
@@ -436,11 +486,29 @@ class Supervisor:
             case _:
                 self._peer_fault(f"hook {number}", f"sent {type(message).__name__}")
 
-    def _worker_ended(self, row: int, end: ProcessEnd, route_names: dict[int, str]) -> None:
+    def _worker_ended(
+        self, row: int, end: ProcessEnd, route_names: dict[int, str], stacks: str | None
+    ) -> None:
         fields = self._board.row(row)
-        in_flight, route_id = fields.load(sb.IN_FLIGHT), fields.load(sb.ROUTE_ID)
+        beat_ns = fields.load(sb.BEAT_NS)
+        worker = self._state.workers.get(row)
+        is_unexplained = worker is None or worker.kill_reason is None
+        oom = None
+        if end.signal_number == signal.SIGKILL and is_unexplained:
+            oom = self._oom.evidence_for(None if worker is None else worker.pid)
         self._post(
-            ev.WorkerEnded(row, end, fields.load(sb.REQUESTS), in_flight, route_names.get(route_id))
+            ev.WorkerEnded(
+                row,
+                end,
+                fields.load(sb.REQUESTS),
+                fields.load(sb.IN_FLIGHT),
+                route_names.get(fields.load(sb.ROUTE_ID)),
+                lag_s=fields.load(sb.LAG_NS) / NS_PER_S if beat_ns else None,
+                beat_age_s=max(0.0, self._clock() - beat_ns / NS_PER_S) if beat_ns else None,
+                pss_bytes=fields.load(sb.PSS_BYTES) or None,
+                oom=oom,
+                stacks=stacks,
+            )
         )
 
     def _notice(self, key: str, text: str) -> None:

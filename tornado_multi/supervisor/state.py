@@ -90,6 +90,14 @@ class Worker:
     """Why we sent KILL, if we did."""
     failure: str | None = None
     """What the worker said of its failed boot."""
+    recycle_reason: str | None = None
+    """Why it asks for a successor, if it does."""
+    silent_since_s: float | None = None
+    """Monotonic. When its loop was found not to run; None: it runs."""
+    reported_s: float | None = None
+    """Monotonic. When its stacks were last put into the log."""
+    is_aborted: bool = False
+    """It was sent ABRT, and is killed at its deadline."""
 
 
 @dataclass(slots=True)
@@ -207,6 +215,9 @@ class Limits:
     kill_grace_s: float = 4.0
     """What a worker gets beyond its own drain deadline before it is killed."""
     hook_timeout_s: float = 10.0
+    hang_warn_s: float = 1.0
+    hang_timeout_s: float = 30.0
+    respawns_per_min: int = 60
     is_script: bool = False
     """The app is a script with its own main program, that forks by ``fork_processes``."""
 
@@ -248,6 +259,10 @@ class State:
     hook_count: int = 0
     past_requests: int = 0
     """Counted by workers of places that a scale-down took away."""
+    respawns_s: list[float] = field(default_factory=list)
+    """Monotonic. When workers were started in place of ones that died young: the last minute's."""
+    budget_is_used_up: bool = False
+    """It was said that the budget for these is used up."""
     audits: dict[int, dict[str, Any]] = field(default_factory=dict)
     """generation -> what its zygote has found that workers must not share, of the last few."""
     zygote_failures: int = 0

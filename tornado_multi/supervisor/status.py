@@ -55,7 +55,7 @@ def build_status(
     route_name: Callable[[int, int], str | None],
     now_s: float,
     *,
-    resources_of: Callable[[int], list[dict[str, Any]]],
+    told_by: Callable[[int], dict[str, list[dict[str, Any]]]],
     strangers_reaped: int,
 ) -> dict[str, Any]:
     """Return the whole status.
@@ -64,12 +64,11 @@ def build_status(
         read_field: (row, field of the scoreboard) -> the word.
         route_name: (row, route id) -> the name that the worker gave it, or None.
         now_s: monotonic.
-        resources_of: row -> what exists in its worker, as the worker told it.
+        told_by: row -> what its worker has told: its resources, its slow steps.
     Runs in: supervisor.
     """
     rows = [
-        _worker_row(worker, state, read_field, route_name, now_s)
-        | {"resources": resources_of(worker.row)}
+        _worker_row(worker, state, read_field, route_name, now_s) | told_by(worker.row)
         for worker in sorted(state.workers.values(), key=lambda item: (item.fork_id, item.row))
     ]
     present = {worker.fork_id for worker in state.workers.values() if not worker.leaving}
@@ -174,7 +173,7 @@ def _empty_row(state: State, fork_id: int, now_s: float) -> dict[str, Any]:
     }
     unknown = (
         "pid generation requests in_flight connections loop_lag_s beat_age_s route pss_bytes "
-        "rss_bytes cpu_s uptime_s resources"
+        "rss_bytes cpu_s uptime_s resources slow_steps"
     )
     return known | dict.fromkeys(unknown.split())
 

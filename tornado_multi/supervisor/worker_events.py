@@ -152,15 +152,13 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
     if state.reload is not None and worker.leaving and worker.ready_s is not None:
         state.reload.drained += 1
     why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
+    if event.oom is not None:
+        why += f", for want of memory ({event.oom})"
     if event.in_flight:
         why += f", with {_count(event.in_flight, 'request')} in flight ({event.route} begun last)"
-    extra = {
-        "end": str(end),
-        "kill_reason": worker.kill_reason,
-        "requests": requests,
-        "in_flight": event.in_flight,
-        "route": event.route,
-    }
+    if event.stacks is not None:
+        yield ev.Say("error", worker_name(worker), f"Its last words:\n{event.stacks}")
+    extra = {"death": _exit_report(worker, place, event, now_s)}
     if worker.leaving or state.phase is Phase.STOPPING:
         if (state.failure is None and worker.kill_reason) or (
             end.exit_code != 0 and worker.failure is None
@@ -185,7 +183,8 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
         return
     place.restarts += 1
     healthy_s = 0.0 if worker.ready_s is None else now_s - worker.ready_s
-    from_outside = (
+    # A loop that hung is no fault of the start either: the next worker may serve for days.
+    from_outside = worker.is_aborted or (
         worker.ready_s is not None
         and worker.kill_reason is None
         and end.signal_number in OUTSIDE_KILLS
@@ -240,6 +239,12 @@ def _exit_report(
         "requests": event.requests,
         "in_flight": event.in_flight,
         "route": event.route,
+        "lag_s": event.lag_s,
+        "beat_age_s": event.beat_age_s,
+        "pss_bytes": event.pss_bytes,
+        "oom": event.oom,
+        "stacks": event.stacks,
+        "recycle_reason": worker.recycle_reason,
         "restarts": None if place is None else place.restarts,
     }
 
@@ -261,18 +266,21 @@ def restart_asked(state: State, fork_id: int) -> Iterator[ev.Effect]:
 def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[ev.Effect]:
     place.failures += 1
     place.last_end = worker.failure or why
-    pause_s = backoff_s(place.failures)
+    pause_s = backoff_s(place.failures, place.fork_id)
     place.retry_at_s = now_s + pause_s
     yield ev.Say(
         "error",
         worker_name(worker),
-        f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:g} s.",
+        f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:.2g} s.",
         {"failures": place.failures, "retry_in_s": pause_s},
     )
 
 
 def worker_deadline_passed(state: State, worker: Worker, now_s: float) -> Iterator[ev.Effect]:
     """Kill a worker whose time is over."""
+    if worker.is_aborted:
+        yield ev.KillWorker(worker.row)
+        return
     if worker.pid is None and not worker.fork_sent and not worker.leaving:
         # It waits behind slow forks; its own time has not begun.
         worker.deadline_s = now_s + state.limits.boot_timeout_s

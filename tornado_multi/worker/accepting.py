@@ -119,6 +119,11 @@ class Accepting:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RD)
 
+    def hold(self, for_s: float) -> None:
+        """Leave connections in the queue for a while: a successor comes that will take them."""
+        if not self._taking_all:
+            self._pause(for_s)
+
     def take_all(self, except_for: set[socket.socket]) -> None:
         """Accept whatever is queued from now on, whoever has more: it is the last chance.
 

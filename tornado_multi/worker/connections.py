@@ -6,6 +6,7 @@ to a connection here; drain, sweep and status read here. Runs in: worker, on its
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,13 @@ class Connections:
         self._row = row
         self._routes = routes
         self._clock = clock
+        self._most_requests = sys.maxsize
+        self._on_limit: Callable[[], None] = lambda: None
+
+    def limit_requests(self, most: int, on_limit: Callable[[], None]) -> None:
+        """Let connections end with the last of *most* requests, and call *on_limit* when it begins."""
+        self._most_requests = most
+        self._on_limit = on_limit
 
     def opened(self, stream: BaseIOStream) -> None:
         """Begin a record."""
@@ -197,10 +205,13 @@ class Connections:
     def request_began(self, record: ConnectionRecord) -> None:
         """Count a request: its headers are read."""
         row = self._row
-        row.words[row.base + sb.REQUESTS] += 1
+        count = row.words[row.base + sb.REQUESTS] + 1
+        row.words[row.base + sb.REQUESTS] = count
         row.words[row.base + sb.IN_FLIGHT] += 1
         record.enter(ConnectionState.READING, self._clock())
         record.handler_name = "?"
+        if count >= self._most_requests:
+            self._on_limit()
 
     def request_routed(
         self, record: ConnectionRecord, method: str, delegate: HTTPMessageDelegate
@@ -214,7 +225,7 @@ class Connections:
     def request_read(self, record: ConnectionRecord) -> None:
         """The whole request is read; its handler begins."""
         record.enter(ConnectionState.BUSY, self._clock())
-        if self.draining:
+        if self.draining or self._row.load(sb.REQUESTS) >= self._most_requests:
             self._make_last(record)
 
     def upgraded(self, record: ConnectionRecord) -> None:

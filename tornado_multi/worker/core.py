@@ -26,7 +26,10 @@ from tornado_multi.worker.connections import Connections, Routes
 from tornado_multi.worker.drain import Drain
 from tornado_multi.worker.lingering import Lingering
 from tornado_multi.worker.resources import WorkerResources
-from tornado_multi.worker.stacks import open_stacks_file, render_tasks
+from tornado_multi.worker.slow_steps import SlowSteps
+from tornado_multi.worker.stacks import open_stacks_file
+from tornado_multi.worker.watchdog import Watchdog
+from tornado_multi.worker.wear import Wear
 
 if TYPE_CHECKING:
     from tornado_multi.assignment import Assignment
@@ -72,6 +75,12 @@ class Worker:
             self._row, Routes(self._tell_route), Lingering(loop), loop.time
         )
         self._resources = WorkerResources(loop, self.send)
+        health = assignment.settings.health
+        self._wear = Wear(
+            health, self._row, self.connections, self.accepting, send=self.send, clock=loop.time
+        )
+        self._slow_steps = SlowSteps(health.slow_step_s, self.send, self.notice)
+        self._slow_steps.watch()
         self._beat = Beat(loop, self._row, self._at_beat)
         set_report(self._notice_from_any_thread)
         self._title("starting")
@@ -98,13 +107,17 @@ class Worker:
         self._row.store(sb.STATE, sb.RowState.READY)
         self._beat.start()
         self._title()
-        stacks_fd = open_stacks_file()
+        stacks_fd, watchdog = open_stacks_file(), Watchdog(self._loop)
         if self._assignment.is_canary:
             on_ready = self._begin_hook("on_ready")
-            on_ready.add_done_callback(lambda _: self.send(msg.Ready(), stacks_fd))
+            on_ready.add_done_callback(lambda _: self._say_ready(stacks_fd, watchdog))
         else:
-            self.send(msg.Ready(), stacks_fd)
+            self._say_ready(stacks_fd, watchdog)
             self._begin_hook("on_ready")
+
+    def _say_ready(self, stacks_fd: int, watchdog: Watchdog) -> None:
+        self.send(msg.Ready(), stacks_fd, watchdog.theirs.fileno())
+        self._keeps_open = watchdog.theirs
 
     # --- leaving ----------------------------------------------------------------------------------
 
@@ -196,9 +209,6 @@ class Worker:
                         self._leave(timeout_s)
                     case msg.ReopenLogs():
                         reopen_all()
-                    case msg.ListTasks(number):
-                        text = render_tasks(asyncio.all_tasks(self._loop))
-                        self.send(msg.Tasks(number, text))
                     case other:
                         text = f"[BUG] a worker was sent {type(other).__name__}"
                         raise RemoteProtocolError(text)
@@ -242,6 +252,8 @@ class Worker:
             self._send_waiting()
         http = self._assignment.settings.http
         self._resources.at_beat()
+        self._slow_steps.at_beat()
+        self._wear.at_beat()
         self.connections.sweep(http.idle_timeout_s, http.header_timeout_s)
 
     def _title(self, state: str = "") -> None:

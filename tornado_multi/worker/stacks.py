@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from tornado_multi.process.linux import STACKS_SIGNAL
+from tornado_multi.worker.tornado_private import driven_by
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +26,8 @@ def open_stacks_file() -> int:
     """Create the memory file and register the signal. Returns the fd; keep it open."""
     fd = os.memfd_create("tornado_multi stacks")
     faulthandler.register(STACKS_SIGNAL, file=fd, all_threads=True)
+    if not faulthandler.is_enabled():  # else the app has said where it wants to have them
+        faulthandler.enable(file=fd, all_threads=True)  # at SEGV, ABRT and their like
     return fd
 
 
@@ -48,7 +51,7 @@ def _frames(awaited: object) -> Iterator[tuple[FrameType, int]]:
             if frame is not None:
                 yield frame, frame.f_lineno
                 name = "gi_yieldfrom" if kind == "gi" else f"{kind}_await"
-                awaited = getattr(awaited, name, None)
+                awaited = driven_by(frame) or getattr(awaited, name, None)
                 break
         else:
             return

@@ -8,13 +8,17 @@ Runs in: worker.
 from __future__ import annotations
 
 import functools
+import types
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tornado import process
+from tornado.web import RequestHandler
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Generator, Iterable
+    from types import FrameType
 
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPMessageDelegate
@@ -108,6 +112,53 @@ def close_after_response(request: HTTP1Connection) -> None:
         # Tornado would echo the client's wish and then close: an HTTP/1.0 client that is told
         # "keep-alive" sends its next request into the void.
         headers.pop("Connection", None)
+
+
+def time_steps(limit_s: float, took_long: Callable[[RequestHandler, float], None]) -> None:
+    """Call *took_long* whenever a handler runs for longer than *limit_s* between two awaits."""
+    execute = RequestHandler._execute  # noqa: SLF001
+
+    def timed(self: RequestHandler, *values: Any, **named: Any) -> Any:
+        return _in_steps(execute(self, *values, **named), self, limit_s, took_long)
+
+    RequestHandler._execute = timed  # type: ignore[method-assign]  # noqa: SLF001
+
+
+@types.coroutine
+def _in_steps(
+    coroutine: Coroutine[Any, Any, Any],
+    handler: RequestHandler,
+    limit_s: float,
+    took_long: Callable[[RequestHandler, float], None],
+) -> Generator[Any, Any, Any]:
+    """Drive a coroutine as ``await`` would, with a look at the clock at each step."""
+    step: Callable[[Any], Any] = coroutine.send
+    argument: Any = None
+    while True:
+        begun_s = perf_counter()
+        try:
+            awaited = step(argument)
+        except StopIteration as end:
+            return end.value
+        finally:
+            spent_s = perf_counter() - begun_s
+            if spent_s > limit_s:
+                took_long(handler, spent_s)
+        try:
+            argument = yield awaited
+            step = coroutine.send
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+            step, argument = coroutine.throw, error
+
+
+def driven_by(frame: FrameType) -> object | None:
+    """Return the coroutine that a frame of ``_in_steps`` drives; None: it is another frame."""
+    if frame.f_code is not _in_steps.__code__:
+        return None
+    return frame.f_locals.get("coroutine")
 
 
 def without_header_timeout(server: Any) -> None:

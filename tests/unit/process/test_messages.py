@@ -39,6 +39,8 @@ EXAMPLES: list[Message] = [
     msg.Fork(0, 0),
     msg.Fork(4095, 7, is_canary=True),
     msg.ListTasks(1),
+    msg.Worn("it has answered 5 requests (max_requests)"),
+    msg.SlowSteps("GET shop.Slow", 3, 0.512),
     msg.Ending(),
     msg.Resources(()),
     msg.Resources(({"name": "shop.é", "created_unix_s": 1.5, "healthy": None, "health": None},)),

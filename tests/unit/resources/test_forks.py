@@ -27,6 +27,7 @@ from tornado_multi.resources import lives
 from tornado_multi.resources.creation import creating
 
 signal.alarm(60)
+os.register_at_fork(after_in_child=lambda: signal.alarm(60))  # a child inherits no alarm
 
 
 def say(what):
@@ -73,7 +74,6 @@ def in_child(act, *, leaves=os._exit):
     '''Fork, act in the child, wait for it. A child that raises ends with 1.'''
     pid = os.fork()
     if pid == 0:
-        signal.alarm(60)
         code = 1
         try:
             act()

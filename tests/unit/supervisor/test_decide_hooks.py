@@ -86,6 +86,12 @@ def test_each_end_of_a_worker_is_told() -> None:
         "requests": 7,
         "in_flight": 1,
         "route": "GET shop.Home",
+        "lag_s": None,
+        "beat_age_s": None,
+        "pss_bytes": None,
+        "oom": None,
+        "stacks": None,
+        "recycle_reason": None,
         "restarts": 0,
     } == call.report
     assert isinstance(made.effects[-1], ev.ForkWorker)

@@ -69,7 +69,7 @@ def status_of(state: State, rows: Rows | None = None, **values: Any) -> dict[str
     given = {
         "read_field": lambda row, number: (rows or {}).get(row, {}).get(number, 0),
         "route_name": lambda row, number: names.get((row, number)),
-        "resources_of": lambda _: [],
+        "told_by": lambda _: {"resources": [], "slow_steps": []},
         "now_s": NOW_S,
         "strangers_reaped": 0,
     }
@@ -149,6 +149,7 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "last_end": None,
         "retry_in_s": None,
         "resources": [],
+        "slow_steps": [],
     } == row
 
 

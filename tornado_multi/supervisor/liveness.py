@@ -1,0 +1,92 @@
+"""Silent loops and worn workers: what the beats say, and what follows. Pure; see ``decide``.
+
+The loop of each worker writes its beat into the row; the supervisor looks five times a second.
+Nothing is judged by a look that came late: then it was the supervisor that did not run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.state import Phase, WorkerState
+from tornado_multi.supervisor.wording import worker_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tornado_multi.supervisor.state import State, Worker
+
+REPORT_PAUSE_S = 10.0
+"""Between two reports of one worker, so that a handler which blocks again and again fills no disk."""
+ABORT_GRACE_S = 1.0
+"""From ABRT, at which faulthandler writes the stacks once more, to KILL."""
+
+
+def is_judged(worker: Worker) -> bool:
+    """Tell whether a worker's beats count: ready, not leaving, not being killed."""
+    return worker.state is WorkerState.READY and not worker.leaving and worker.kill_reason is None
+
+
+def is_notable(state: State, worker: Worker, beat_age_s: float) -> bool:
+    """Tell whether a look at this worker has something to say."""
+    return is_judged(worker) and (
+        beat_age_s >= state.limits.hang_warn_s or worker.silent_since_s is not None
+    )
+
+
+def looked(state: State, event: ev.Looked, now_s: float) -> Iterator[ev.Effect]:
+    """Take in which loops are silent, and which run again."""
+    for sample in event.samples:
+        worker = state.workers.get(sample.row)
+        if worker is None or not is_judged(worker):
+            continue
+        if sample.beat_age_s < state.limits.hang_warn_s:
+            yield from _runs_again(worker, now_s)
+        elif sample.beat_age_s >= state.limits.hang_timeout_s and state.phase is Phase.SERVING:
+            yield from _give_up(state, worker, sample, now_s)
+        elif worker.silent_since_s is None:
+            yield from _is_silent(worker, sample, now_s)
+
+
+def _is_silent(worker: Worker, sample: ev.Sample, now_s: float) -> Iterator[ev.Effect]:
+    worker.silent_since_s = now_s - sample.beat_age_s
+    if worker.reported_s is not None and now_s - worker.reported_s < REPORT_PAUSE_S:
+        return
+    worker.reported_s = now_s
+    if sample.is_stopped:
+        text = f"The process is stopped, for {sample.beat_age_s:.1f} s (SIGSTOP, or a debugger)."
+        yield ev.Say("warning", worker_name(worker), text)
+        return
+    yield ev.ReportHang(worker.row, sample.beat_age_s, sample.route)
+
+
+def _runs_again(worker: Worker, now_s: float) -> Iterator[ev.Effect]:
+    if worker.silent_since_s is None:
+        return
+    silent_s = now_s - worker.silent_since_s
+    was_reported = worker.reported_s is not None and worker.reported_s >= worker.silent_since_s
+    worker.silent_since_s = None
+    if was_reported:
+        text = f"The event loop runs again, after {silent_s:.1f} s."
+        yield ev.Say("info", worker_name(worker), text, {"silent_s": round(silent_s, 3)})
+
+
+def _give_up(state: State, worker: Worker, sample: ev.Sample, now_s: float) -> Iterator[ev.Effect]:
+    what = "was stopped" if sample.is_stopped else "had an event loop that did not run"
+    where = f", in {sample.route}" if sample.route and not sample.is_stopped else ""
+    limit_s = state.limits.hang_timeout_s
+    worker.kill_reason = f"{what} for {limit_s:g} s (hang_timeout_s){where}"
+    worker.is_aborted = True
+    worker.deadline_s = now_s + ABORT_GRACE_S
+    yield ev.AbortWorker(worker.row)
+
+
+def worker_worn(state: State, row: int, reason: str) -> Iterator[ev.Effect]:
+    """Take in that a worker has reached a limit: a successor first, then it drains."""
+    worker = state.workers.get(row)
+    if worker is None or not is_judged(worker) or worker.recycle_reason is not None:
+        return
+    worker.recycle_reason = reason
+    worker.outdated = True
+    yield ev.Say("info", worker_name(worker), f"Replacing it: {reason}.", {"recycled": reason})

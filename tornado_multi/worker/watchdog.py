@@ -1,0 +1,35 @@
+"""Says what the loop's tasks are doing while the loop itself can't: a thread that mostly sleeps.
+
+It waits in the kernel for the supervisor's question, so it costs nothing until then. It answers as
+soon as it gets the interpreter's lock: while a handler sleeps or waits for another server; not
+while one computes in C without letting go of the lock.
+Runs in: worker, on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from tornado_multi.process import messages as msg
+from tornado_multi.process.channel import Channel, ChannelClosed
+from tornado_multi.process.messages import RemoteProtocolError
+from tornado_multi.worker.stacks import render_tasks
+
+
+class Watchdog:
+    """Answers ListTasks for one loop until the supervisor closes its end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ours, self.theirs = Channel.pair()
+        threading.Thread(target=self._run, name="tornado_multi watchdog", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            while (received := self._ours.receive()) is not None:
+                if isinstance(received.message, msg.ListTasks):
+                    text = render_tasks(asyncio.all_tasks(self._loop))
+                    self._ours.send(msg.Tasks(received.message.number, text))
+        except (ChannelClosed, RemoteProtocolError, OSError):
+            self._ours.close()
