@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.commands import run_command
+from support.processes import children
 from support.waiting import eventually
 
+from tornado_multi.process.linux import become_child_subreaper
 from tornado_multi.testing.fetching import fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import StartCluster
@@ -43,6 +47,22 @@ def run_check(directory: Path, *options: str) -> subprocess.CompletedProcess[str
         [sys.executable, "-m", "tornado_multi", "check", "app:make_app", *options],
         cwd=directory, stdout=subprocess.PIPE, text=True, timeout=100, check=False,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def orphans_collected() -> Iterator[None]:
+    """Wait for the processes that an app has forked and left: they fall to this process."""
+    become_child_subreaper()
+    known = {child.pid for child in children(os.getpid())}
+
+    def collect() -> bool:
+        left = [child.pid for child in children(os.getpid()) if child.pid not in known]
+        for pid in left:
+            os.waitpid(pid, os.WNOHANG)
+        return not left
+
+    yield
+    eventually(collect)
 
 
 # --- what raises when it is looked at -------------------------------------------------------------
@@ -171,8 +191,9 @@ def test_check_does_not_wait_for_the_children_of_an_app(tmp_path: Path) -> None:
     """A child keeps what it has inherited open, also the way to check."""
     (tmp_path / "app.py").write_text(LIVING_ON + MAKE_APP)
     os.mkfifo(tmp_path / "gate")
-    done = run_check(tmp_path, "--json", "--boot-timeout-s", "10")
-    os.close(os.open(tmp_path / "gate", os.O_WRONLY))  # the child ends
+    with orphans_collected():
+        done = run_check(tmp_path, "--json", "--boot-timeout-s", "10")
+        os.close(os.open(tmp_path / "gate", os.O_WRONLY))  # the child ends
 
     assert ["child-process"] == [item["kind"] for item in json.loads(done.stdout)["findings"]]
 
@@ -181,7 +202,8 @@ def test_a_process_that_the_app_forks_does_not_come_back_from_the_import(
     cluster: StartCluster, tmp_path: Path
 ) -> None:
     """It would be a second zygote; it ends with a sentence, check says so, and serve serves."""
-    found = findings(tmp_path, COMING_BACK)
+    with orphans_collected():
+        found = findings(tmp_path, COMING_BACK)
     made = cluster("app:make_app", workers=2, chdir=tmp_path)
 
     assert ["child-process"] == [item["kind"] for item in found]
@@ -191,8 +213,10 @@ def test_a_process_that_the_app_forks_does_not_come_back_from_the_import(
 def test_an_app_that_becomes_a_daemon_is_told_from_one_that_was_audited(tmp_path: Path) -> None:
     """The process that was to be audited has ended."""
     (tmp_path / "app.py").write_text("import os\nif os.fork():\n    os._exit(0)\n" + MAKE_APP)
+    with orphans_collected():
+        done = run_check(tmp_path)
 
-    assert 3 == run_check(tmp_path).returncode
+    assert 3 == done.returncode
 
 
 def test_check_ends_where_the_app_has_no_standard_output(tmp_path: Path) -> None:

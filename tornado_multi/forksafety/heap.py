@@ -8,7 +8,6 @@ from __future__ import annotations
 import _thread
 import collections
 import gc
-import itertools
 import sys
 from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -41,17 +40,26 @@ def collect() -> dict[str, list[Any]]:
     """Return the objects of the classes in STANDARD and CLASSES, by short name."""
     gc.unfreeze()  # an app may have frozen its heap itself, and frozen objects are not listed
     things = gc.get_objects()
-    # Several times through all of them, but without Python for each: 75,000 take some 8 ms.
-    # By number, because a metaclass may forbid to hash its classes.
-    numbers = list(map(id, map(type, things)))
-    kinds = dict(zip(numbers, map(type, things), strict=True))
-    wanted = {
-        number: name for number, kind in kinds.items() if (name := _name_of(kind)) is not None
-    }
+    try:
+        # Twice through all of them, but with little Python for each: 75,000 take some 8 ms.
+        kinds = {kind: name for kind in set(map(type, things)) if (name := _name_of(kind))}
+        wanted = [(kinds[type(thing)], thing) for thing in things if type(thing) in kinds]
+    except Exception:  # noqa: BLE001 - of a metaclass that does not let its classes be hashed
+        wanted = list(_by_number(things))
     found: dict[str, list[Any]] = {}
-    for thing in itertools.compress(things, map(wanted.__contains__, numbers)):
-        found.setdefault(wanted[id(type(thing))], []).append(thing)
+    for name, thing in wanted:
+        found.setdefault(name, []).append(thing)
     return found
+
+
+def _by_number(things: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Return what is wanted with its name, without a hash of a class. Takes twice the time."""
+    kinds = {id(type(thing)): type(thing) for thing in things}
+    names = {number: _name_of(kind) for number, kind in kinds.items()}
+    for thing in things:
+        name = names[id(type(thing))]
+        if name is not None:
+            yield name, thing
 
 
 def _name_of(kind: type) -> str | None:
