@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType, TracebackType
 
-    from tornado_multi.forksafety.audit import DeadEnd
+    from tornado_multi.forksafety.heritage import DeadEnd
 
 PARTS = ("_sock", "sock", "_sslobj", "pgconn", "connection", "_connection")
 """Where objects keep their sockets."""

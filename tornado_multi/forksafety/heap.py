@@ -111,3 +111,8 @@ def is_held(lock: Any) -> bool:
     if hasattr(lock, "locked"):
         return bool(lock.locked())
     return "unlocked" not in repr(lock)  # RLock.locked came with Python 3.14
+
+
+def class_of(thing: object) -> str:
+    """Say what a thing is without asking it."""
+    return f"an object of {type(thing).__module__}.{type(thing).__qualname__}"

@@ -27,15 +27,15 @@ from typing import TYPE_CHECKING, Any
 
 from tornado_multi.forksafety import descriptors as fds
 from tornado_multi.forksafety import explanations
-from tornado_multi.forksafety.audit import DeadEnd
 from tornado_multi.forksafety.heap import is_held
+from tornado_multi.forksafety.heritage import DeadEnd
 from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.settings.model import QUARANTINE_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from tornado_multi.forksafety.audit import Heritage
+    from tornado_multi.forksafety.heritage import Heritage
     from tornado_multi.forksafety.recorder import Recorder
 
 SEED_BYTES = 32

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tornado_multi.forksafety.audit import Audit, Heritage
+from tornado_multi.forksafety.audit import Audit
 from tornado_multi.forksafety.findings import render, to_plain
+from tornado_multi.forksafety.heritage import Heritage
 from tornado_multi.forksafety.inheritance import Inheritance
 from tornado_multi.forksafety.recorder import Recorder
 from tornado_multi.forksafety.suppression import parse_allowance

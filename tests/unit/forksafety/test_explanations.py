@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tornado_multi.forksafety import explanations
-from tornado_multi.forksafety.audit import DeadEnd
+from tornado_multi.forksafety.heritage import DeadEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
