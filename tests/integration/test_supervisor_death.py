@@ -79,7 +79,8 @@ def test_every_channel_end_is_held_by_one_process_with_three_generations_alive(
 
     1. Kill the zygote and a worker, twice: workers of generations 1, 2 and 3 live side by side.
     2. Each SEQPACKET socket of the tree is held by exactly one process.
-    3. Each worker and each zygote holds one, the supervisor one for each of them.
+    3. Each zygote holds one, each worker two (its own and its watchdog's), the supervisor the other
+       ends.
     """
     made = cluster(workers=3)
     for generation, fork_id in ((2, 1), (3, 2)):
@@ -106,7 +107,7 @@ def test_every_channel_end_is_held_by_one_process_with_three_generations_alive(
     for process in made.leftovers():
         for inode in processes.socket_inodes(process.pid) & seqpacket:
             holders.setdefault(inode, []).append(process.pid)
-    own = dict.fromkeys([*made.worker_pids(), made.zygote_pid()], 1) | {made.pid: 4}
+    own = dict.fromkeys(made.worker_pids(), 2) | {made.zygote_pid(): 1, made.pid: 7}
 
     assert [] == [pids for pids in holders.values() if len(pids) != 1]
     counted = [pids[0] for pids in holders.values()]

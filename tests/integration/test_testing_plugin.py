@@ -109,12 +109,13 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A project; at the end what fell to this process, which other tests made a subreaper, is collected."""
+    before = {child.pid for child in children(os.getpid())}  # servers that all tests share
     yield Project(tmp_path / "project")
 
     def all_are_collected() -> bool:
         while (pid := peek_ended_child()) is not None:
             reap_pid(pid)
-        return not children(os.getpid())
+        return {child.pid for child in children(os.getpid())} <= before
 
     eventually(all_are_collected)
 

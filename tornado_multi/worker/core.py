@@ -18,7 +18,7 @@ from tornado_multi.logs.handler import reopen_all, set_report
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.adoption import end_with_supervisor
-from tornado_multi.process.channel import ChannelClosed
+from tornado_multi.process.channel import Channel, ChannelClosed
 from tornado_multi.process.messages import RemoteProtocolError
 from tornado_multi.worker.accepting import Accepting
 from tornado_multi.worker.beat import Beat
@@ -55,6 +55,8 @@ class Worker:
         self._loop = loop
         self._channel = assignment.channel
         self._channel.set_blocking(False)
+        self._to_close: list[Channel] = []
+        """Ends of channels that go to the supervisor with what is unsent."""
         self._unsent: deque[tuple[msg.Message, tuple[int, ...]]] = deque()
         self._row = assignment.scoreboard.row(assignment.row)
         self.told_to_leave: asyncio.Future[None] = loop.create_future()
@@ -116,8 +118,8 @@ class Worker:
             self._begin_hook("on_ready")
 
     def _say_ready(self, stacks_fd: int, watchdog: Watchdog) -> None:
+        self._to_close.append(watchdog.theirs)
         self.send(msg.Ready(), stacks_fd, watchdog.theirs.fileno())
-        self._keeps_open = watchdog.theirs
 
     # --- leaving ----------------------------------------------------------------------------------
 
@@ -226,6 +228,8 @@ class Worker:
             while self._unsent:
                 self._channel.send(*self._unsent[0])
                 self._unsent.popleft()
+            while self._to_close:  # the supervisor's by now: our copy would hide its end
+                self._to_close.pop().close()
         except (BlockingIOError, ChannelClosed):
             return  # a closed channel is heard by _hear
 
