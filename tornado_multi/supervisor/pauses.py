@@ -45,7 +45,8 @@ def budget_free_at_s(respawns_s: list[float], per_min: int, now_s: float) -> flo
 
     Args: respawns_s: when the last ones were; those older than a minute are taken out.
     """
-    while respawns_s and respawns_s[0] <= now_s - BUDGET_WINDOW_S:
+    # As the time returned is reckoned: it must have passed when it has come.
+    while respawns_s and respawns_s[0] + BUDGET_WINDOW_S <= now_s:
         del respawns_s[0]
     if len(respawns_s) < per_min:
         return None
