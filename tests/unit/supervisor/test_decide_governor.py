@@ -6,14 +6,17 @@ import dataclasses
 import heapq
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from support.histories import CRASHED, KILLED, LIMITS, Replay, replay, serving, started_worker
 
-from tornado_multi.process.linux import ProcessEnd
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.decide import next_deadline_s
 from tornado_multi.supervisor.state import WorkerState
+
+if TYPE_CHECKING:
+    from tornado_multi.process.linux import ProcessEnd
 
 BOOT_S = 0.02
 LIVES_S = 0.05
@@ -123,8 +126,10 @@ def test_a_used_up_budget_is_said_once_with_budget_cause_and_time() -> None:
     ]
 
     assert [
-        "In the last minute 5 workers were started in place of ones that died young "
-        "(respawns_per_min); the next start is in 60 s. Worker 3 was ended by SIGSEGV."
+        (
+            "In the last minute 5 workers were started in place of ones that died young "
+            "(respawns_per_min); the next start is in 60 s. Worker 3 was ended by SIGSEGV."
+        )
     ] == said
 
 

@@ -123,8 +123,10 @@ def test_a_stopped_process_is_said_to_be_stopped() -> None:
     seen = replay(serving()).then((10.0, look(0, age_s=1.0, is_stopped=True)))
 
     assert [
-        "warning worker fork_id=0 gen=1 pid=200: The process is stopped, for 1.0 s (SIGSTOP, or a "
-        "debugger)."
+        (
+            "warning worker fork_id=0 gen=1 pid=200: The process is stopped, for 1.0 s (SIGSTOP, or a "
+            "debugger)."
+        )
     ] == seen.said
     assert [] == seen.acts
 
@@ -171,9 +173,11 @@ def test_a_hung_worker_is_replaced_at_once_and_no_failure_of_the_start(end: Proc
     assert (1, 0, 7) == (place.restarts, place.failures, place.past_requests)
     assert [
         f"error worker fork_id=0 gen=1 pid=200: Its last words:\n{STACKS}",
-        "warning worker fork_id=0 gen=1 pid=200: The worker was killed: it had an event loop that "
-        f"did not run for 30 s (hang_timeout_s), in {ROUTE}, with 1 request in flight ({ROUTE} begun "
-        "last); replacing it.",
+        (
+            "warning worker fork_id=0 gen=1 pid=200: The worker was killed: it had an event loop that "
+            f"did not run for 30 s (hang_timeout_s), in {ROUTE}, with 1 request in flight ({ROUTE} begun "
+            "last); replacing it."
+        ),
     ] == seen.said
 
 
