@@ -12,7 +12,10 @@ Each worker has its own memory: an account posted to one worker is unknown to th
 chat reaches the clients of one worker only. A real service would keep both in a database or a
 broker; here it makes visible which process answered.
 
-Must not do: open, start or read anything at import. Runs in: zygote (import), worker (the rest).
+``demo_app.shared_by_accident`` shows what goes wrong without the toolkit; see there.
+
+Must not do: open, start or read anything at import (but for that one, whose point it is).
+Runs in: zygote (import), worker (the rest).
 """
 
 from demo_app.application import make_app

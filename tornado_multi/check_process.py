@@ -8,6 +8,7 @@ finding, and an app that ends or hangs at import can be told. Runs in: the proce
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -35,10 +36,13 @@ def main() -> None:
     recorder = Recorder(request["app"].partition(":")[0].partition(".")[0], creating)
     recorder.start()
     answer = _answer(request, recorder, sock.fileno())
-    sock.sendall(json.dumps(answer).encode())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # what the app has registered for its end belongs to a service
+    try:
+        sock.sendall(json.dumps(answer).encode() + b"\n")
+        for output in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # None, closed, or whatever the app put there
+                output.flush()
+    finally:
+        os._exit(0)  # what the app has registered for its end belongs to a service
 
 
 def _answer(request: dict[str, Any], recorder: Any, own_fd: int) -> dict[str, Any]:

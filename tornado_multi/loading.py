@@ -33,9 +33,12 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
     module_name, _, attribute = app.partition(":")
     # The command line as the app's author knows it: its own name, its own arguments.
     sys.argv = [app, *(app_arguments or ())]
+    pid = os.getpid()
     try:
         module = importlib.import_module(module_name)
+        _end_a_copy(pid, module_name)
     except ModuleNotFoundError as error:
+        _end_a_copy(pid, module_name)
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             text = (
                 f"There is no module {error.name!r}. It was looked for in {directory} and on the "
@@ -44,11 +47,28 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
             raise LoadError(text, usage=True) from error
         raise _failure(f"importing {module_name}", error) from error
     except BaseException as error:
+        _end_a_copy(pid, module_name)
         raise _failure(f"importing {module_name}", error) from error
     target = _find_attribute(module, module_name, attribute)
     if app_arguments is not None:
         _parse_app_options()
     return target
+
+
+def _end_a_copy(pid: int, module_name: str) -> None:
+    """End this process if it is not the one that was to import, but one that the app has forked.
+
+    It would go on as a second zygote or worker, on the same channel.
+    """
+    if os.getpid() == pid:
+        return
+    text = (
+        f"tornado_multi: {module_name} has forked while it was imported, and the forked process "
+        "came back from there; it ends now. Let it end by itself, or start it in a worker.\n"
+    )
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())
+    os._exit(1)
 
 
 def app_module(app: str) -> object | None:

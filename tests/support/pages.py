@@ -34,7 +34,12 @@ MASKS = {
     "uptime": r"\bup (?P<duration>(?:\d+[hms])+)\b",
     "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+) s\b",
     "version of Python": r"(?:\bPython |\"python\": \")(?P<version>\d+\.\d+\.\d+)",
-    "where the reader's checkout is": r"(?P<directory>/[\w/]+/)demo_app/",
+    "where the reader's checkout is": r"(?P<directory>/[\w/]+/)(?:demo_app/|calls\.log)",
+    "port of a client": r"\b127\.0\.0\.1:(?P<port>\d{4,5}) -> ",
+    # Which threads have begun by now differs, and so does how much harm is done; 0 is no harm.
+    "threads of a library": r' native threads? (?P<threads>"[\w:-]+"(?:, "[\w:-]+")*)',
+    "replies that got mixed up": r": (?P<damage>[1-9]\d*) of \d+ replies",
+    "lines that are lost": r", (?P<damage>[1-9]\d*) log lines",
     # Which worker answers is the kernel's choice, so neither its number nor its count is compared.
     "which worker answered": r'"fork_id": (?P<fork_id>\d+)\b',
     "which worker had a request to finish": r" worker fork_id=(?P<fork_id>\d+) .*: Drained ",

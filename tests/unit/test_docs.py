@@ -16,6 +16,8 @@ from support.worlds import audit
 from tornado.web import Application
 
 from tornado_multi.cli.commands import read_settings, run_command, split_app_arguments
+from tornado_multi.forksafety.findings import make_finding, to_plain
+from tornado_multi.forksafety.library_threads import RULES
 from tornado_multi.process import scoreboard
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.messages import Message
@@ -192,17 +194,28 @@ def test_every_exit_code_is_listed() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["", "listeners", "zygotes", "workers", "resources", "reload", "last_reload", "fork_safety"],
+    [
+        *("", "listeners", "zygotes", "workers", "resources", "reload", "last_reload"),
+        *("fork_safety", "findings"),
+    ],
 )
 def test_every_key_of_the_status_is_explained(table: str) -> None:
     """The status page has a row for each key, in the table of its part, and no others."""
     status = whole_status()
-    inner = {"resources": status["workers"][0]["resources"]}
+    finding = to_plain(make_finding("thread", 'thread "poll" is running'))
+    inner = {"resources": status["workers"][0]["resources"], "findings": [finding]}
     part = (status | inner)[table] if table else status
     heading = f"## `{table}`" if table else "## The service"
     explained = first_cells("docs/reference/status.md", heading)[2:]
 
     assert sorted((part[0] if isinstance(part, list) else part).keys()) == sorted(explained)
+
+
+def test_every_library_whose_threads_are_known_is_on_its_page() -> None:
+    """What the audit says of a library can be read without meeting it."""
+    explained = first_cells("docs/reference/libraries.md", "## Clients with threads")
+
+    assert set() == {rule.library for rule in RULES.values()} - set(explained)
 
 
 def test_every_path_of_the_change_table_exists() -> None:

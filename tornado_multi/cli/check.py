@@ -82,8 +82,14 @@ def _ask(request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
 
 
 def _read(sock: socket.socket) -> dict[str, Any]:
-    data = b"".join(iter(lambda: sock.recv(CHUNK_BYTES), b""))
-    answer: dict[str, Any] = json.loads(data) if data else {}
+    """Read one line. Not to the end of file, which a child of the app would keep away."""
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        chunk = sock.recv(CHUNK_BYTES)
+        if not chunk:
+            return {}
+        data += chunk
+    answer: dict[str, Any] = json.loads(data)
     return answer
 
 

@@ -61,7 +61,9 @@ def stacks(settings: ControlSettings, fork_id: int | None, *, as_json: bool) -> 
         print(f"worker {worker['fork_id']}  pid {worker['pid']}  gen {worker['generation']}")
         print(worker["threads"].rstrip() or "(its threads did not answer)")
         tasks = worker["tasks"]
-        print("(its loop is blocked: tasks unknown)" if tasks is None else tasks.rstrip())
+        print(
+            "(it holds the interpreter's lock: tasks unknown)" if tasks is None else tasks.rstrip()
+        )
         print()
     return code
 

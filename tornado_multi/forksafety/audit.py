@@ -7,6 +7,7 @@ is one finding: whoever comes first claims the descriptor. Runs in: zygote; ``ch
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import logging.handlers
@@ -32,23 +33,32 @@ from tornado_multi.forksafety.findings import (
     make_finding,
 )
 from tornado_multi.forksafety.libraries import Held, held_by_libraries
+from tornado_multi.forksafety.library_threads import Group, group, module_of
+from tornado_multi.forksafety.recorder import identity_of
 from tornado_multi.forksafety.suppression import Allowance, apply_allowances
 from tornado_multi.forksafety.threads import (
     SURVIVORS,
-    NativeThread,
     frame_of,
     native_threads,
     python_threads,
 )
+from tornado_multi.process.tracebacks import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from tornado_multi.forksafety.recorder import Recorder
 
 ROTATING = (logging.handlers.BaseRotatingHandler,)
-LIBRARY_THREADS = {"Otel": ("opentelemetry", "The library starts it anew in each process.")}
-"""beginning of a thread's name -> library, and why it is no error"""
+HTTP_CLIENTS = ("tornado/httpclient.py", "tornado/curl_httpclient.py")
+HTTP_CLIENT_HARM = (
+    "The client stays tied to this loop, and no worker runs it: a fetch that waits for a free place "
+    "has no time limit, and with curl no fetch ever ends."
+)
+HTTP_CLIENT_MEND = (
+    "make it in a handler or in the factory of the app: AsyncHTTPClient() is cheap there, and the "
+    "same client in the whole process."
+)
 
 
 @dataclass
@@ -66,7 +76,8 @@ class Heritage:
     randoms: list[Any] = field(default_factory=list)
     writers: list[weakref.ref[Any]] = field(default_factory=list)
     """Files that may have something in their buffer."""
-    allowed: set[int] = field(default_factory=set)
+    unconnected: set[int] = field(default_factory=set)
+    """Sockets that somebody may yet connect."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ class DeadEnd:
     """``file:line`` that has made it, or an empty text."""
     farewell: Any = None
     """``Held.farewell``"""
+    owner: weakref.ref[Any] | None = None
+    """The object that has made it, if it is known."""
 
 
 class Audit:
@@ -100,6 +113,8 @@ class Audit:
         self._open: dict[int, fds.Descriptor] = {}
         self._claimed: set[int] = set()
         self._findings: list[Finding] = []
+        self._said_by: dict[int, int] = {}
+        """What the quarantine has to do with -> index of the finding: id of a Held, -descriptor."""
         self.heritage = Heritage()
 
     def run(self) -> Report:
@@ -112,19 +127,12 @@ class Audit:
                 if fd not in self._own and self._recorder.baseline.get(fd) != item.identity
             }
             objects = heap.collect()
-            self._look_at_loops(objects)
-            self._look_at_log_files()
-            self._look_at_libraries(objects)
-            self._look_at_sqlite(objects)
-            self._look_at_tls(objects)
-            self._look_at_threads(objects)
-            self._look_at_processes(objects)
-            self._look_at_finalizers()
-            self._look_at_random(objects)
-            self._look_at_wakeup()
-            self._look_at_maps()
-            self._look_at_descriptors()
-            self._remember_writers(objects)
+            for name, look in self._looks(objects).items():
+                with self._in_spite_of(name):
+                    look()
+            self._look_at_descriptors()  # last: what nobody has claimed
+            with self._in_spite_of("buffers of files"):
+                self._remember_writers(objects)
         judged, unused = apply_allowances(self._findings, self._allowances)
         notes = tuple(
             f"fork_safety_allow: nothing matches {item.pattern!r} any more; remove it."
@@ -132,7 +140,40 @@ class Audit:
         )
         self._let_go_of_allowed(judged)
         self.heritage.seen |= self._recorder.baseline
+        for fd in self._own:
+            identity = identity_of(fd)
+            if identity is not None:
+                self.heritage.seen[fd] = identity
         return Report(in_order(judged), time.perf_counter() - begun_s, notes)
+
+    def _looks(self, objects: dict[str, list[Any]]) -> dict[str, Callable[[], None]]:
+        """Return the looks in their order, with the name of what each looks at."""
+        return {
+            "event loops": lambda: self._look_at_loops(objects),
+            "log files": self._look_at_log_files,
+            "connections of libraries": lambda: self._look_at_libraries(objects),
+            "SQLite handles": lambda: self._look_at_sqlite(objects),
+            "TLS connections": lambda: self._look_at_tls(objects),
+            "threads": lambda: self._look_at_threads(objects),
+            "child processes": lambda: self._look_at_processes(objects),
+            "temporary directories": self._look_at_finalizers,
+            "random numbers": lambda: self._look_at_random(objects),
+            "the signal wakeup descriptor": self._look_at_wakeup,
+            "shared memory": self._look_at_maps,
+        }
+
+    @contextlib.contextmanager
+    def _in_spite_of(self, name: str) -> Iterator[None]:
+        """Go on when an object of the app raises what it likes: the rest is to be audited too.
+
+        What the block has claimed is given back, so that its descriptors are judged as such.
+        """
+        claimed = set(self._claimed)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - as the docstring says
+            self._claimed = claimed
+            self._add("not-audited", f"{name} can't be looked at: {first_line(error)}", None)
 
     # --- saying -----------------------------------------------------------------------------------
 
@@ -148,7 +189,7 @@ class Audit:
         if item is None:
             return None
         recorder = self._recorder
-        site = self._site_by_object().get(fd) or recorder.site_of_fd(fd, item.identity)
+        site = self._owner_of_fd(fd)[1] or recorder.site_of_fd(fd, item.identity)
         if site is None:
             path = item.target.removesuffix(" (deleted)")
             site = recorder.paths.get(path) or recorder.read_paths.get(path)
@@ -157,17 +198,14 @@ class Audit:
             site = dataclasses.replace(site or Site("", 0), allowed=allowed[1])
         return site
 
-    def _site_by_object(self) -> dict[int, Site]:
-        if not hasattr(self, "_by_object"):
-            self._by_object: dict[int, Site] = {}
+    def _owner_of_fd(self, fd: int) -> tuple[Any, Site | None]:
+        """Return the object that has made a descriptor, and its line."""
+        if not hasattr(self, "_by_fd"):
+            self._by_fd: dict[int, tuple[Any, Site]] = {}
             for thing, site in self._recorder.owners():
-                fileno = getattr(thing, "fileno", None)
-                if fileno is not None:
-                    try:
-                        self._by_object[fileno()] = site
-                    except Exception:  # noqa: BLE001, S112 - closed, or of any library
-                        continue
-        return self._by_object
+                with contextlib.suppress(Exception):  # it has none, is closed, or of any library
+                    self._by_fd[thing.fileno()] = (thing, site)  # type: ignore[attr-defined]  # as said
+        return self._by_fd.get(fd, (None, None))
 
     def _cut_off(self, fd: int, what: str, site: Site | None, farewell: Any = None) -> None:
         """Have a connection made a dead end in children, unless it may be shared."""
@@ -175,29 +213,53 @@ class Audit:
         if item is None or (site is not None and site.allowed is not None):
             return
         place = f"{site.file}:{site.line}" if site is not None else ""
-        self.heritage.sockets[fd] = DeadEnd(item.identity, what, place, farewell)
+        owner = self._owner_of_fd(fd)[0]
+        try:
+            reference = None if owner is None else weakref.ref(owner)
+        except TypeError:
+            reference = None
+        self.heritage.sockets[fd] = DeadEnd(item.identity, what, place, farewell, reference)
+        self._said_by[-fd] = len(self._findings) - 1
+
+    def _replace_epoll(self, fd: int, site: Site | None) -> None:
+        """Have an epoll replaced by a fresh one in children, unless it may be shared."""
+        if site is None or site.allowed is None:
+            self.heritage.epolls.add(fd)
+            self._said_by[-fd] = len(self._findings) - 1
 
     # --- loops ------------------------------------------------------------------------------------
 
     def _look_at_loops(self, objects: dict[str, list[Any]]) -> None:
         for loop in objects.get("loop", []):
-            if loop.is_closed():
-                continue
-            own = self._fds_of_loop(loop)
-            selector = getattr(loop, "_selector", None)
-            watched = 0 if selector is None else len(selector.get_map() or ()) - 1
-            watches = f", watching {watched} descriptors" if watched > 0 else ""
-            site = self._recorder.site_of(loop)
-            severity = Severity.CRITICAL if loop.is_running() or watched > 0 else Severity.HIGH
-            name = type(loop).__module__.partition(".")[0]
-            self._add("event-loop", f"event loop of {name}{watches}", site, severity=severity)
-            self._claim(own)
-            if site is None or site.allowed is None:
-                for fd in own:
-                    if fd in self._open and self._open[fd].is_socket:
-                        self._cut_off(fd, "event loop's self-pipe", site)
-                    elif fd in self._open and self._open[fd].anonymous == "eventpoll":
-                        self.heritage.epolls.add(fd)
+            with self._in_spite_of(_class_of(loop)):
+                if not loop.is_closed():
+                    self._say_loop(loop, objects)
+
+    def _say_loop(self, loop: Any, objects: dict[str, list[Any]]) -> None:
+        own = self._fds_of_loop(loop)
+        selector = getattr(loop, "_selector", None)
+        watched = 0 if selector is None else len(selector.get_map() or ()) - 1
+        watches = f", watching {watched} descriptors" if watched > 0 else ""
+        site = self._recorder.site_of(loop)
+        severity = Severity.CRITICAL if loop.is_running() or watched > 0 else Severity.HIGH
+        name = type(loop).__module__.partition(".")[0]
+        words = {}
+        what = f"event loop of {name}{watches}"
+        if site is not None and (site.via or "").startswith(HTTP_CLIENTS):
+            what += ", made by Tornado's HTTP client"
+            words = {"harm": HTTP_CLIENT_HARM, "mend": HTTP_CLIENT_MEND}
+            if "tornado.curl" in objects:
+                own |= {fd for fd in self._open if self._is_eventfd_of_c(fd)}
+        self._add("event-loop", what, site, severity=severity, **words)
+        self._claim(own)
+        for fd in own:
+            if fd in self._open and self._open[fd].is_socket:
+                self._cut_off(fd, "event loop's self-pipe", site)
+            elif fd in self._open and self._open[fd].anonymous == "eventpoll":
+                self._replace_epoll(fd, site)
+
+    def _is_eventfd_of_c(self, fd: int) -> bool:
+        return self._open[fd].anonymous == "eventfd" and self._site_of_fd(fd) is None
 
     def _fds_of_loop(self, loop: Any) -> set[int]:
         numbers = set()
@@ -222,21 +284,26 @@ class Audit:
     def _look_at_log_files(self) -> None:
         for reference in list(logging._handlerList):  # type: ignore[attr-defined]  # noqa: SLF001
             handler = reference()
-            if not isinstance(handler, logging.FileHandler):
-                continue
-            path = os.path.abspath(handler.baseFilename)
-            site = self._recorder.site_of(handler) or self._recorder.paths.get(path)
-            stream = getattr(handler, "stream", None)
-            fd = None if stream is None or stream.closed else stream.fileno()
-            if fd is not None:
-                self._claim({fd})
-            name = type(handler).__name__
-            if isinstance(handler, ROTATING):
-                self._add("rotating-log", f"{name} {path}", site)
-            elif fd is not None:
-                self._add("log-file", f"log file {path}", site)
-            elif handler.mode.startswith("w"):  # not open yet: each process will open it
-                self._add("truncated-log", f"log file {path}, which each process empties", site)
+            with self._in_spite_of(_class_of(handler)):
+                if isinstance(handler, logging.FileHandler):
+                    self._say_log_file(handler)
+
+    def _say_log_file(self, handler: logging.FileHandler) -> None:
+        path = os.path.abspath(handler.baseFilename)
+        site = self._recorder.site_of(handler) or self._recorder.paths.get(path)
+        stream: Any = getattr(handler, "stream", None)
+        fd = None
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # no file, or none yet
+            fd = stream.fileno()
+        if fd is not None:
+            self._claim({fd})
+        name = type(handler).__name__
+        if isinstance(handler, ROTATING):
+            self._add("rotating-log", f"{name} {path}", site)
+        elif fd is not None:
+            self._add("log-file", f"log file {path}", site)
+        elif stream is None and handler.mode.startswith("w"):  # each process will open it
+            self._add("truncated-log", f"log file {path}, which each process empties", site)
 
     # --- libraries --------------------------------------------------------------------------------
 
@@ -259,6 +326,7 @@ class Audit:
             if site is not None and site.allowed is not None:
                 continue
             self.heritage.held.append(held)
+            self._said_by[id(held)] = len(self._findings) - 1
             if held.kind != "sqlite":
                 for fd in held.fds:
                     self._cut_off(fd, held.what, site, held.farewell)
@@ -299,60 +367,72 @@ class Audit:
         running = python_threads()
         pooled = set()
         for executor in objects.get("executor", []):
-            own = {item for item in executor._threads if item.is_alive()}  # noqa: SLF001 - no other way
+            threads = getattr(executor, "_threads", ())  # a subclass may have made none
+            own = {item for item in list(threads) if item.is_alive()}
             if own:
                 pooled |= own
                 site = next((s for item in own if (s := self._recorder.site_of(item))), None)
                 count = f"{len(own)} thread{'' if len(own) == 1 else 's'}"
                 self._add("executor", f"ThreadPoolExecutor with {count}", site)
-        for thread in running:
-            if thread not in pooled:
-                self._say_thread(thread)
-        for native in native_threads():
-            self._say_native(native)
+        others = [item for item in running if item not in pooled]
+        groups = group(others, native_threads(), self._recorder)
+        for made in groups:
+            with self._in_spite_of(made.what):
+                self._say_threads(made, objects)
         if running:
-            self._look_at_locks(running)
+            self._look_at_locks(running, {made.module for made in groups if made.rule})
 
-    def _say_thread(self, thread: threading.Thread) -> None:
-        site = self._recorder.site_of(thread)
-        reason = self._recorder.allowed_threads.get(thread.native_id or 0)
-        if reason is not None:
-            site = dataclasses.replace(site or Site("", 0), allowed=reason)
-        frame = frame_of(thread)
-        now = self._recorder.places.find(frame)
-        at = f", now at {os.path.basename(now.file)}:{now.line}" if now is not None else ""
-        what = f'thread "{thread.name}" is running{at}'
-        for beginning, (library, harm) in LIBRARY_THREADS.items():
-            if thread.name.startswith(beginning):
-                handled = Severity.HANDLED
-                self._add("thread", what, site, library=library, severity=handled, harm=harm)
-                return
-        self._add("thread", what, site)
-
-    def _say_native(self, native: NativeThread) -> None:
-        library, site = self._recorder.native_threads.get(native.native_id, ("", None))
-        reason = self._recorder.allowed_threads.get(native.native_id)
-        if reason is not None:
-            site = dataclasses.replace(site or Site("", 0), allowed=reason)
-        of = f" of {library}" if library else ""
-        what = f'native thread "{native.name}"{of}'
-        survivor = SURVIVORS.get(library)
-        if survivor is not None:
-            harm = f"{survivor} starts it anew in each process."
+    def _say_threads(self, made: Group, objects: dict[str, list[Any]]) -> None:
+        kind = "native-thread" if made.is_native else "thread"
+        rule, survivor = made.rule, SURVIVORS.get(made.module)
+        if rule is not None:
+            site = made.site or next(
+                (s for item in objects.get(made.module, []) if (s := self._recorder.site_of(item))),
+                None,
+            )
             self._add(
-                "native-thread",
-                what,
+                kind,
+                made.what,
                 site,
-                library=library,
+                library=rule.library,
+                severity=rule.severity,
+                harm=rule.harm,
+                mend=rule.mend,
+            )
+            self._take_what_is_of(made.module, site, in_c=rule.opens_in_c)
+        elif survivor is not None and made.is_native:
+            self._add(
+                kind,
+                made.what,
+                made.site,
+                library=made.module,
                 severity=Severity.HANDLED,
-                harm=harm,
+                harm=f"{survivor} starts it anew in each process.",
                 mend="nothing.",
             )
-            return
-        self._add("native-thread", what, site, library=library or None)
+        else:
+            self._add(kind, made.what, made.site, library=made.module or None)
 
-    def _look_at_locks(self, running: list[threading.Thread]) -> None:
-        """A lock that is held now can only be released by a thread that a child won't have."""
+    def _take_what_is_of(self, module: str, site: Site | None, *, in_c: bool) -> None:
+        """Count what a library has opened as part of it; workers don't get its connections."""
+        for fd, item in self._open.items():
+            found = self._site_of_fd(fd)
+            is_made_in_c = found is None or fd in self._recorder.traced_fds
+            is_inner = in_c and is_made_in_c and (item.anonymous or stat.S_ISFIFO(item.mode))
+            if fd in self._claimed or not (is_inner or module_of(found) == module):
+                continue
+            self._claim({fd})
+            facts = fds.socket_facts(fd) if item.is_socket else None
+            if facts is not None and facts.has_session:
+                self._cut_off(fd, f"connected socket {facts.text()}", found)
+            elif item.anonymous == "eventpoll":
+                self._replace_epoll(fd, site)
+
+    def _look_at_locks(self, running: list[threading.Thread], said: Collection[str]) -> None:
+        """A lock that is held now can only be released by a thread that a child won't have.
+
+        Args: said: modules of libraries whose threads are a finding, so that their locks need none.
+        """
         places = {self._recorder.places.find(frame_of(item)) for item in running} - {None}
         place = places.pop() if len(places) == 1 else None
         private = {id(getattr(item, "_tstate_lock", None)) for item in threading.enumerate()}
@@ -362,13 +442,13 @@ class Audit:
             self.heritage.locks.append(lock)
             if heap.is_held(lock):
                 name = heap.lock_name(lock, holder)
-                if not name.startswith(("threading.", "_thread.")):
+                if name.partition(".")[0] not in {"threading", "_thread", *said}:
                     self._add("held-lock", f"lock {name} is held", place)
 
     # --- processes, files -------------------------------------------------------------------------
 
     def _look_at_processes(self, objects: dict[str, list[Any]]) -> None:
-        popen = {item.pid: item for item in objects.get("process", [])}
+        popen = {getattr(item, "pid", None): item for item in objects.get("process", [])}
         for pid in fds.children():
             known = popen.get(pid)
             if known is not None and known.returncode is not None:
@@ -389,12 +469,14 @@ class Audit:
         names = getattr(sys.modules.get("tempfile"), "_name_sequence", None)
         standard = [random._inst, getattr(names, "_rng", None)]  # noqa: SLF001
         for generator in objects.get("random", []):
-            if generator in standard or isinstance(generator, random.SystemRandom):
+            if any(generator is one for one in standard) or isinstance(
+                generator, random.SystemRandom
+            ):
                 continue
             site = self._recorder.site_of(generator)
             if site is None:
                 continue  # of the standard library, or older than the app
-            if generator in self._recorder.seeded:
+            if self._recorder.is_seeded(generator):
                 self._add("seeded-random", "random.Random with a seed", site)
             elif site.allowed is None:
                 self._add("random", "random.Random", site)
@@ -432,7 +514,8 @@ class Audit:
     def _look_at_descriptors(self) -> None:
         for fd, item in sorted(self._open.items()):
             self.heritage.seen[fd] = item.identity
-            if fd not in self._claimed:
+            # A thread may have closed it since the survey.
+            if fd not in self._claimed and identity_of(fd) == item.identity:
                 self._say_descriptor(fd, item)
 
     def _say_descriptor(self, fd: int, item: fds.Descriptor) -> None:
@@ -442,8 +525,8 @@ class Audit:
         elif item.anonymous is not None:
             kind = {"eventpoll": "epoll", "eventfd": "eventfd"}.get(item.anonymous, "descriptor")
             self._add(kind, f"{item.anonymous} descriptor {fd}", site)
-            if kind == "epoll" and (site is None or site.allowed is None):
-                self.heritage.epolls.add(fd)
+            if kind == "epoll":
+                self._replace_epoll(fd, site)
         elif stat.S_ISFIFO(item.mode):
             end = "write" if item.is_writable else "read"
             self._add("pipe", f"{end} end of a pipe, descriptor {fd}", site)
@@ -452,10 +535,13 @@ class Audit:
 
     def _say_socket(self, fd: int, site: Site | None) -> None:
         facts = fds.socket_facts(fd)
+        if facts is not None and facts.may_get_session and (site is None or site.allowed is None):
+            self.heritage.unconnected.add(fd)
         if facts is None:
             self._add("descriptor", f"socket, descriptor {fd}", site)
         elif facts.has_session:
-            what = f"connected socket {facts.text()}"
+            state = "connecting" if facts.is_connecting else "connected"
+            what = f"{state} socket {facts.text()}"
             self._add("connected-socket", what, site)
             self._cut_off(fd, what, site)
         elif facts.is_listening:
@@ -484,12 +570,17 @@ class Audit:
 
     def _let_go_of_allowed(self, findings: list[Finding]) -> None:
         """What the settings allow is shared: it is not made harmless."""
-        allowed = {item.what for item in findings if item.allowed is not None}
-        heritage = self.heritage
-        heritage.sockets = {
-            fd: end for fd, end in heritage.sockets.items() if end.what not in allowed
+        shared = {
+            thing for thing, index in self._said_by.items() if findings[index].allowed is not None
         }
-        heritage.held = [item for item in heritage.held if item.what not in allowed]
+        heritage = self.heritage
+        heritage.sockets = {fd: end for fd, end in heritage.sockets.items() if -fd not in shared}
+        heritage.epolls = {fd for fd in heritage.epolls if -fd not in shared}
+        heritage.held = [item for item in heritage.held if id(item) not in shared]
+
+
+def _class_of(thing: object) -> str:
+    return f"an object of {type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _sqlite_path(connection: Any) -> str:

@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass
 
 STREAMS = 3  # 0..2 belong to whoever started us
+TCP_SYN_SENT = 2  # linux/include/net/tcp_states.h; the first byte of TCP_INFO
 
 
 @dataclass
@@ -55,6 +56,8 @@ class SocketFacts:
     own: str
     peer: str | None
     """None: not connected. Empty: the other end has no name (a socket pair)."""
+    is_connecting: bool = False
+    """Connect was called, and the peer has not answered yet."""
 
     @property
     def is_unix(self) -> bool:
@@ -71,7 +74,13 @@ class SocketFacts:
     @property
     def has_session(self) -> bool:
         """Tell whether what it reads depends on what it has sent: nobody may share that."""
-        return self.is_stream and self.peer is not None and not self.is_pair
+        is_session = self.peer is not None or self.is_connecting
+        return self.is_stream and is_session and not self.is_pair
+
+    @property
+    def may_get_session(self) -> bool:
+        """Tell whether it may be connected later, under the same number."""
+        return self.is_stream and self.peer is None and not self.is_listening
 
     def text(self) -> str:
         """Return ``127.0.0.1:41822 -> 10.0.0.5:20880`` or what there is of it."""
@@ -79,13 +88,14 @@ class SocketFacts:
 
 
 def survey() -> dict[int, Descriptor]:
-    """Return the descriptors from 3 on, by number."""
+    """Return the descriptors by number; of the standard streams only what is a socket."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
-        if fd >= STREAMS:
-            with contextlib.suppress(OSError):  # the listing's own is closed by now
-                found[fd] = _look_at(fd)
+        with contextlib.suppress(OSError):  # the listing's own is closed by now
+            item = _look_at(fd)
+            if fd >= STREAMS or item.is_socket:  # an app that closes a stream gets its number
+                found[fd] = item
     return found
 
 
@@ -103,7 +113,10 @@ def _look_at(fd: int) -> Descriptor:
 def socket_facts(fd: int) -> SocketFacts | None:
     """Return what a socket is; None: it can't be looked at. The descriptor stays as it is."""
     try:
+        blocks = os.get_blocking(fd)
         sock = socket.socket(fileno=fd)
+        if os.get_blocking(fd) != blocks:  # by socket.setdefaulttimeout, which the app has called
+            os.set_blocking(fd, blocks)
     except OSError:
         return None
     try:
@@ -117,6 +130,7 @@ def socket_facts(fd: int) -> SocketFacts | None:
             is_listening=bool(_option(sock, socket.SO_ACCEPTCONN)),
             own=_own_name(sock),
             peer=peer,
+            is_connecting=peer is None and _is_connecting(sock),
         )
     finally:
         sock.detach()
@@ -127,6 +141,15 @@ def _option(sock: socket.socket, option: int) -> int:
         return sock.getsockopt(socket.SOL_SOCKET, option)
     except OSError:  # families other than internet and unix
         return 0
+
+
+def _is_connecting(sock: socket.socket) -> bool:
+    if sock.family not in {socket.AF_INET, socket.AF_INET6} or sock.type != socket.SOCK_STREAM:
+        return False
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_SYN_SENT
+    except OSError:
+        return False
 
 
 def _own_name(sock: socket.socket) -> str:

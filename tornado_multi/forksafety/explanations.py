@@ -1,14 +1,18 @@
 """Why a call failed on a connection that the quarantine has cut off: said with the error itself.
 
-When an error is logged, the frames of its traceback are searched for the object that has one of the
-cut descriptors; the error then gets a note (PEP 678) that names the line which made it.
+The error gets a note (PEP 678) that names the line which made the connection. Python's own sockets
+add it to whatever their sending raises, so it is there also when a client closes the socket before
+anybody sees the error. For all others: when an error is logged, the frames of its traceback are
+searched for the object that has one of the cut descriptors.
 Runs in: worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,11 +48,58 @@ def explain_from_now_on(cut: dict[int, tuple[tuple[int, int], DeadEnd]]) -> None
 
     def make_explained(*values: Any, **named: Any) -> logging.LogRecord:
         record = make(*values, **named)
-        if record.exc_info and record.exc_info[1] is not None:
-            explain(record.exc_info[1])
+        try:
+            if record.exc_info and record.exc_info[1] is not None:
+                explain(record.exc_info[1])
+        except Exception:  # noqa: BLE001, S110 - of objects and errors of any class: log it plainly
+            pass
         return record
 
     logging.setLogRecordFactory(make_explained)
+
+
+class CutOffSocket(socket.socket):
+    """What a Python socket becomes when its descriptor was made a dead end.
+
+    Of the same layout, so that the object itself can change its class, wherever it is kept.
+    """
+
+    __slots__ = ()
+
+    def send(self, *values: Any) -> int:
+        with _explaining(self):
+            return super().send(*values)
+
+    def sendall(self, *values: Any) -> None:
+        with _explaining(self):
+            super().sendall(*values)
+
+    def sendmsg(self, *values: Any) -> int:
+        with _explaining(self):
+            return super().sendmsg(*values)
+
+
+def make_cut_off(thing: object) -> None:
+    """Have the errors of a socket explained, if it is a plain one of Python's."""
+    if type(thing) is socket.socket:
+        thing.__class__ = CutOffSocket
+
+
+@contextlib.contextmanager
+def _explaining(sock: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        end = _end_of(sock)
+        if end is not None:
+            _note(error, end)
+        raise
+
+
+def _note(error: BaseException, end: DeadEnd) -> None:
+    text = sentence(end)
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
 
 
 def explain(error: BaseException) -> None:
@@ -59,9 +110,7 @@ def explain(error: BaseException) -> None:
         seen.add(id(link))
         end = _find(link.__traceback__)
         if end is not None:
-            text = sentence(end)
-            if text not in getattr(error, "__notes__", ()):
-                error.add_note(text)
+            _note(error, end)
             return
         link = link.__cause__ or link.__context__
 
@@ -83,17 +132,16 @@ def _within_reach(frame: FrameType) -> Iterator[object]:
     names = frame.f_code.co_names
     yield from list(frame.f_locals.values())
     yield from [frame.f_globals[name] for name in names if name in frame.f_globals]
-    own = getattr(frame.f_locals.get("self"), "__dict__", {})
+    own = _part(frame.f_locals.get("self"), "__dict__") or {}
     yield from [own[name] for name in names if name in own]
 
 
 def _end_of(value: object) -> DeadEnd | None:
-    for thing in (value, *(getattr(value, name, None) for name in _parts_of(value))):
-        fileno = getattr(thing, "fileno", None)
-        if thing is None or isinstance(thing, type) or not callable(fileno):
+    for thing in (value, *(_part(value, name) for name in _parts_of(value))):
+        if thing is None or issubclass(type(thing), type):
             continue
         try:
-            fd = fileno()
+            fd = thing.fileno()
         except Exception:  # noqa: BLE001, S112 - closed, or of any library
             continue
         known = _cut.get(fd) if isinstance(fd, int) else None
@@ -102,9 +150,17 @@ def _end_of(value: object) -> DeadEnd | None:
     return None
 
 
+def _part(value: object, name: str) -> Any:
+    """Return an attribute; None: there is none, or a proxy has nothing to stand for."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - whatever a property of the app raises
+        return None
+
+
 def _parts_of(value: object) -> list[str]:
-    names = getattr(type(value), "__dict__", {})
-    own = getattr(value, "__dict__", {})
+    names = _part(type(value), "__dict__") or {}
+    own = _part(value, "__dict__") or {}
     return [name for name in PARTS if name in own or name in names]
 
 

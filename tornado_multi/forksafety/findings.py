@@ -231,6 +231,11 @@ KINDS = {
         "It is shared with all workers.",
         "create it in the process that uses it.",
     ),
+    "not-audited": Kind(
+        Severity.MEDIUM,
+        "Whether workers would share anything there is not known.",
+        "mend the class that raises, or create the object in the workers only.",
+    ),
 }
 
 
@@ -255,7 +260,26 @@ def make_finding(
         harm = f"The resource {site.resource} was used at import; each worker makes its own."
         mend = "nothing."
     return Finding(
-        kind, what, severity, harm or known.harm, mend or known.mend, site, library, allowed
+        kind,
+        printable(what),
+        severity,
+        printable(harm or known.harm),
+        printable(mend or known.mend),
+        site,
+        library,
+        allowed,
+    )
+
+
+def printable(text: str) -> str:
+    r"""Return *text* as one line: a name or a path may hold line ends, escapes, undecodable bytes.
+
+    What can't be printed becomes ``\n``, ``\x1b``, ``\udcff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
     )
 
 
@@ -301,11 +325,13 @@ def to_plain(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON-ready data."""
     record = asdict(finding)
     site = record.pop("site") or {}
+    allowed = finding.allowed
     return {
         "word": finding.word,
         **record,
+        "allowed": None if allowed is None else printable(allowed),
         "severity": finding.severity.name.lower(),
-        "file": site.get("file"),
+        "file": printable(site["file"]) if site else None,
         "line": site.get("line"),
         "via": site.get("via"),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import _thread
 import collections
 import gc
+import itertools
 import sys
 from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -38,18 +39,27 @@ LOCKLESS = (FunctionType, BuiltinFunctionType, CodeType, type, property, GetSetD
 
 def collect() -> dict[str, list[Any]]:
     """Return the objects of the classes in STANDARD and CLASSES, by short name."""
+    gc.unfreeze()  # an app may have frozen its heap itself, and frozen objects are not listed
     things = gc.get_objects()
-    # Twice through all of them, but with little Python for each: 75,000 take some 8 ms.
-    kinds = {kind: name for kind in set(map(type, things)) if (name := _name_of(kind)) is not None}
+    # Several times through all of them, but without Python for each: 75,000 take some 8 ms.
+    # By number, because a metaclass may forbid to hash its classes.
+    numbers = list(map(id, map(type, things)))
+    kinds = dict(zip(numbers, map(type, things), strict=True))
+    wanted = {
+        number: name for number, kind in kinds.items() if (name := _name_of(kind)) is not None
+    }
     found: dict[str, list[Any]] = {}
-    for thing in [thing for thing in things if type(thing) in kinds]:
-        found.setdefault(kinds[type(thing)], []).append(thing)
+    for thing in itertools.compress(things, map(wanted.__contains__, numbers)):
+        found.setdefault(wanted[id(type(thing))], []).append(thing)
     return found
 
 
 def _name_of(kind: type) -> str | None:
     for parent in type.__dict__["__mro__"].__get__(kind):
-        name = f"{parent.__module__}.{parent.__qualname__}"
+        try:
+            name = f"{parent.__module__}.{parent.__qualname__}"
+        except Exception:  # noqa: BLE001, S112 - of a metaclass that answers by itself
+            continue
         if name in WANTED:
             return WANTED[name]
     return None
@@ -62,7 +72,8 @@ def locks() -> Iterator[tuple[Any, object]]:
     """
     seen: set[int] = set()
     for holder in gc.get_objects():
-        if isinstance(holder, (*LOCKLESS, *WAITING)):
+        # Not isinstance: it asks for __class__, by which a lazy proxy would make what it stands for.
+        if issubclass(type(holder), (*LOCKLESS, *WAITING)):
             continue  # in a list of waiters each is held by the one who waits, as it must
         for thing in gc.get_referents(holder):
             if type(thing) in LOCKS and id(thing) not in seen:

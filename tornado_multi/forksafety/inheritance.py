@@ -29,6 +29,7 @@ from tornado_multi.forksafety import descriptors as fds
 from tornado_multi.forksafety import explanations
 from tornado_multi.forksafety.audit import DeadEnd
 from tornado_multi.forksafety.heap import is_held
+from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.settings.model import QUARANTINE_KINDS
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tornado_multi.forksafety.recorder import Recorder
 
 SEED_BYTES = 32
+_kept: list[Any] = []
 
 
 class Inheritance:
@@ -52,6 +54,7 @@ class Inheritance:
         self._heritage = heritage
         self._recorder = recorder
         self._kinds = frozenset(kinds)
+        keep_for_ever(_kept)  # also at the end of a script's interpreter
 
     # --- in the zygote ----------------------------------------------------------------------------
 
@@ -73,18 +76,25 @@ class Inheritance:
             except OSError:
                 continue  # the listing's own
             identity = (seen.st_dev, seen.st_ino)
-            if fd < fds.STREAMS or heritage.seen.get(fd) == identity:
+            is_known = heritage.seen.get(fd) == identity and fd not in heritage.unconnected
+            is_socket = stat.S_ISSOCK(seen.st_mode)
+            if is_known or (fd < fds.STREAMS and not is_socket):
                 continue
             heritage.seen[fd] = identity
             heritage.sockets.pop(fd, None)
             heritage.epolls.discard(fd)
-            if stat.S_ISSOCK(seen.st_mode):
+            heritage.unconnected.discard(fd)
+            if is_socket:
                 facts = fds.socket_facts(fd)
                 if facts is not None and facts.has_session:
                     what = f"connected socket {facts.text()}"
                     heritage.sockets[fd] = DeadEnd(identity, what, "")
-            elif os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]":
-                heritage.epolls.add(fd)
+                elif facts is not None and facts.may_get_session:
+                    heritage.unconnected.add(fd)
+            else:
+                with contextlib.suppress(OSError):  # a thread of the app has just closed it
+                    if os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]":
+                        heritage.epolls.add(fd)
 
     # --- in the child -----------------------------------------------------------------------------
 
@@ -127,6 +137,8 @@ class Inheritance:
             identity = _identity(fd)
             if identity is not None:
                 cut[fd] = (identity, end)
+                if end.owner is not None:
+                    explanations.make_cut_off(end.owner())
         explanations.explain_from_now_on(cut)
 
     def _replace_epolls(self) -> None:
@@ -149,8 +161,8 @@ def disarm_finalizers() -> None:
     be deleted by the first child that ends or drops it. What a child registers by itself works.
     """
     registry = weakref.finalize._registry  # type: ignore[attr-defined]  # noqa: SLF001
-    for finalizer in list(registry):
-        finalizer.detach()
+    # What only a finalizer has held on to is not destroyed either: it is the zygote's.
+    _kept.extend(finalizer.detach() for finalizer in list(registry))
     # The call at the end of the process was registered with atexit before the fork, and is dropped
     # there with all others: the next finalizer has to register it anew.
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]  # noqa: SLF001

@@ -3,7 +3,7 @@
 A class is known by its name, so that no library is imported that the app has not imported. Each
 function below gets all objects found of the names it asks for, and returns what they hold.
 Tested against the real thing: redis, psycopg, psycopg2, SQLAlchemy, requests/urllib3, httpx.
-By their documented interface only: pymongo, grpc, kazoo, psycopg_pool.
+What libraries hold in threads is known in ``library_threads``.
 Runs in: zygote; what is in ``mend`` in the worker, where it may neither log nor import.
 """
 
@@ -29,15 +29,13 @@ CLASSES = {
     "redis.ConnectionPool": "redis.connection.ConnectionPool",
     "psycopg.Connection": "psycopg.Connection",
     "psycopg2.connection": "psycopg2.extensions.connection",
-    "psycopg_pool": "psycopg_pool.pool.ConnectionPool",
     "sqlalchemy.Engine": "sqlalchemy.engine.base.Engine",
     "sqlalchemy.record": "sqlalchemy.pool.base._ConnectionRecord",
     "urllib3.pool": "urllib3.connectionpool.HTTPConnectionPool",
     "http.client": "http.client.HTTPConnection",
     "httpcore.pool": "httpcore.ConnectionPool",
-    "pymongo": "pymongo.synchronous.mongo_client.MongoClient",
-    "grpc.Channel": "grpc._channel.Channel",
-    "kazoo": "kazoo.client.KazooClient",
+    "grpc": "grpc._channel.Channel",
+    "tornado.curl": "tornado.curl_httpclient.CurlAsyncHTTPClient",
 }
 
 
@@ -61,7 +59,7 @@ class Held:
 
 def held_by_libraries(objects: Objects) -> Iterator[Held]:
     """Return what known objects hold; the first to name a descriptor is its owner."""
-    for look in (_sqlalchemy, _redis, _postgres, _http, _others):
+    for look in (_sqlalchemy, _redis, _postgres, _http):
         yield from look(objects)
 
 
@@ -174,15 +172,6 @@ def _postgres(objects: Objects) -> Iterator[Held]:
                     fds=(fd,),
                     farewell=_postgres_farewell,
                 )
-    for pool in objects.get("psycopg_pool", []):
-        if not getattr(pool, "closed", True):
-            yield Held(
-                "executor",
-                f"psycopg_pool {getattr(pool, 'name', '')} is open: its threads run",
-                "psycopg_pool",
-                pool,
-                advice="make it with open=False, and open it in each worker.",
-            )
 
 
 def _postgres_address(connection: Any) -> str:
@@ -235,24 +224,6 @@ def _httpcore_sockets(pool: Any) -> Iterator[Any]:
         stream = getattr(inner, "_network_stream", None)
         if stream is not None:
             yield stream.get_extra_info("socket")
-
-
-# --- others, by their documented interface --------------------------------------------------------
-
-
-def _others(objects: Objects) -> Iterator[Held]:
-    for client in objects.get("pymongo", []):
-        if getattr(client, "_opened", False):
-            advice = "make it with connect=False, or with @tornado_multi.per_process."
-            what = "MongoClient that is open"
-            yield Held("connection-pool", what, "pymongo", client, advice=advice)
-    for channel in objects.get("grpc.Channel", []):
-        advice = "make the channel in each process, with @tornado_multi.per_process."
-        harm = "Its threads will not exist in the workers: calls hang."
-        yield Held("connection-pool", "gRPC channel", "grpc", channel, harm=harm, advice=advice)
-    for client in objects.get("kazoo", []):
-        if getattr(client, "connected", False):
-            yield Held("connection-pool", "ZooKeeper client that is connected", "kazoo", client)
 
 
 def _fileno(thing: Any) -> int | None:

@@ -29,8 +29,9 @@ from asyncio import base_events
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.forksafety import suppression
+from tornado_multi.forksafety.descriptors import STREAMS
 from tornado_multi.forksafety.entry_points import EntryPoints
-from tornado_multi.forksafety.sites import Places
+from tornado_multi.forksafety.sites import OURS, Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,13 +73,15 @@ class Recorder:
         self.read_paths: dict[str, Site] = {}
         self.sqlite_paths: set[str] = set()
         self.fds: dict[int, tuple[Identity, Site]] = {}
+        self.traced_fds: set[int] = set()
+        """Those whose line is known by a trace only: C code has opened them."""
         self.pids: dict[int, Site] = {}
         self.native_threads: dict[int, tuple[str, Site | None]] = {}
         """thread id -> the module whose import had made it, and the line"""
         self.maps: dict[int, Site] = {}
         """length in bytes -> the line that mapped so much"""
         self.wakeup: Site | None = None
-        self.seeded: weakref.WeakSet[random.Random] = weakref.WeakSet()
+        self._seeded: dict[int, weakref.ref[random.Random]] = {}
         self.baseline: dict[int, Identity] = {}
         """Descriptors that came from whoever has started this process."""
         self.allowed_fds: dict[int, tuple[Identity, str]] = {}
@@ -110,7 +113,7 @@ class Recorder:
         """
         for fd in _open_fds():
             identity = identity_of(fd)
-            if identity is not None and os.get_inheritable(fd):
+            if identity is not None and (fd < STREAMS or os.get_inheritable(fd)):
                 self.baseline[fd] = identity
         self._thread_count = _count_threads()
         sys.addaudithook(self._heard)
@@ -143,8 +146,10 @@ class Recorder:
 
     def forget(self) -> None:
         """Let go of what was noted: the audit is over."""
-        for noted in (self.paths, self.read_paths, self.fds, self.pids, self.maps, self._objects):
+        for noted in (self.paths, self.read_paths, self.fds, self.pids, self.maps):
             noted.clear()
+        self._objects.clear()
+        self._seeded.clear()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -175,6 +180,11 @@ class Recorder:
         noted = self.fds.get(fd)
         return noted[1] if noted is not None and noted[0] == identity else None
 
+    def is_seeded(self, generator: random.Random) -> bool:
+        """Tell whether the app has given a seed to a generator."""
+        reference = self._seeded.get(id(generator))
+        return reference is not None and reference() is generator
+
     def owners(self) -> Iterator[tuple[object, Site]]:
         """Return the objects that are still there."""
         for reference, site in list(self._objects.values()):
@@ -186,7 +196,10 @@ class Recorder:
 
     def site(self) -> Site | None:
         """Return the line of the app that is running, with what holds for it."""
-        site = self.places.find(sys._getframe(1))  # noqa: SLF001 - the way without a copy
+        try:
+            site = self.places.find(sys._getframe(1))  # noqa: SLF001 - the way without a copy
+        except OSError:  # a relative file name, and the current directory was removed
+            return None
         reason, resource = suppression.current_reason(), self._creating()
         if site is not None and (reason or resource):
             return dataclasses.replace(site, allowed=reason, resource=resource)
@@ -206,7 +219,8 @@ class Recorder:
         if self._is_on:
             act = self._events.get(event)
             if act is not None:
-                act(*arguments)
+                with contextlib.suppress(Exception):  # it would fail the app's own call
+                    act(*arguments)
 
     def _opened(self, path: object, _mode: str | None, flags: int) -> None:
         if isinstance(path, bytes):
@@ -240,12 +254,16 @@ class Recorder:
             self.maps[length] = site
 
     def _importing(self, *_: object) -> None:
-        """See which library's import has started threads beneath Python (numpy's does)."""
+        """See which library's import has started threads beneath Python (numpy's does).
+
+        Those that are seen while the app itself imports something came earlier, of another line.
+        """
         count = _count_threads()
         if count != self._thread_count:
             self._thread_count = count
             known = {thread.native_id for thread in threading.enumerate()}
-            site, library = self.site(), self._innermost_library()
+            library = self._innermost_library()
+            site = self.site() if library else None
             for name in os.listdir("/proc/self/task"):
                 if int(name) not in known:
                     self.native_threads.setdefault(int(name), (library, site))
@@ -253,10 +271,9 @@ class Recorder:
     def _innermost_library(self) -> str:
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
         while frame is not None:
-            name = str(frame.f_globals.get("__name__", ""))
-            is_library = self.places.kind(frame.f_code.co_filename) == "library"
-            if is_library and not name.startswith("tornado_multi"):
-                return name.partition(".")[0]
+            file = frame.f_code.co_filename
+            if self.places.kind(file) == "library" and not file.startswith(OURS):
+                return str(frame.f_globals.get("__name__", "")).partition(".")[0]
             frame = frame.f_back
         return ""
 
@@ -309,7 +326,7 @@ class Recorder:
             if self._is_on:
                 self.note(itself)
                 if a is not None:
-                    self.seeded.add(itself)
+                    self._seeded[id(itself)] = weakref.ref(itself)  # not all can be hashed
             return original(itself, a, *values, **named)
 
         return seed
@@ -327,10 +344,10 @@ class Recorder:
         @functools.wraps(original)
         def start(*values: Any, **named: Any) -> Any:
             site = self.site() if self._is_on else None
-            before = _thread_ids() if site is not None else set()
+            before = _ids_or_none(_thread_ids) if site is not None else None
             ident = original(*values, **named)
-            if site is not None:
-                for number in _thread_ids() - before:
+            if before is not None and site is not None:
+                for number in (_ids_or_none(_thread_ids) or before) - before:
                     self.native_threads[number] = ("", site)
             return ident
 
@@ -339,16 +356,18 @@ class Recorder:
     @contextlib.contextmanager
     def _allowing(self, reason: str) -> Iterator[None]:
         """Note what a ``fork_safe`` block leaves behind, also what is made in C."""
-        fds, threads = _open_fds(), _thread_ids()
+        fds, threads = _ids_or_none(_open_fds), _ids_or_none(_thread_ids)
         try:
             yield
         finally:
-            for fd in _open_fds() - fds:
-                identity = identity_of(fd)
-                if identity is not None:
-                    self.allowed_fds[fd] = (identity, reason)
-            for number in _thread_ids() - threads:
-                self.allowed_threads[number] = reason
+            if fds is not None:
+                for fd in (_ids_or_none(_open_fds) or fds) - fds:
+                    identity = identity_of(fd)
+                    if identity is not None:
+                        self.allowed_fds[fd] = (identity, reason)
+            if threads is not None:
+                for number in (_ids_or_none(_thread_ids) or threads) - threads:
+                    self.allowed_threads[number] = reason
 
 
 def identity_of(fd: int) -> Identity | None:
@@ -370,6 +389,14 @@ def _thread_ids() -> set[int]:
 
 def _open_fds() -> set[int]:
     return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+def _ids_or_none(look: Callable[[], set[int]]) -> set[int] | None:
+    """Return what a look at /proc finds; None: the app has used up all descriptors."""
+    try:
+        return look()
+    except OSError:
+        return None
 
 
 def _stand_in_class(kind: Any, note: Callable[[Any], None]) -> Any:

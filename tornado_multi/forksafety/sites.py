@@ -38,7 +38,7 @@ class Places:
         return known
 
     def _judge(self, filename: str) -> str:
-        if filename.startswith("<"):  # frozen importlib, code made from text
+        if filename.startswith("<") or not filename:  # frozen importlib, code made from text
             return "stdlib"
         if filename.startswith(OURS):
             return "library"

@@ -63,6 +63,7 @@ class Trace:
                 noted = self._recorder.fds.get(fd)
                 if identity is not None and (noted is None or noted[0] != identity):
                     self._recorder.fds[fd] = (identity, site)
+                    self._recorder.traced_fds.add(fd)
             for number in threads - self._threads:
                 library, known = self._recorder.native_threads.get(number, ("", None))
                 self._recorder.native_threads[number] = (library, known or site)

@@ -5,6 +5,7 @@ Runs in: zygote.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tornado_multi.forksafety.audit import Audit, Heritage
@@ -26,6 +27,8 @@ MOST_FINDINGS = 60
 """In a message, which has room for about a hundred."""
 MOST_TEXT = 300
 """Characters of one text in a message."""
+MOST_BYTES = 56 * 1024
+"""Of all findings in a message; a text may have four bytes for each character."""
 
 
 class UnsafeError(Exception):
@@ -97,11 +100,13 @@ def _message(report: Report, directory: str) -> Audited:
         }
         for finding in told
     )
+    while len(json.dumps(plain, ensure_ascii=False).encode()) > MOST_BYTES:
+        plain = plain[: len(plain) * 3 // 4]  # the worst come first
     return Audited(
         errors=len(report.of("error")),
         warnings=len(report.of("warning")),
         findings=plain,
-        omitted=len(report.findings) - len(told),
+        omitted=len(report.findings) - len(plain),
         duration_s=report.duration_s,
         directory=directory,
     )

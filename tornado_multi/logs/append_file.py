@@ -52,7 +52,8 @@ from tornado_multi.logs.rotation import last_rotation_s, local_offset_s, period_
 if TYPE_CHECKING:
     from tornado_multi.logs.rotation import Rotation
 
-FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+# Non-blocking: where somebody has put a FIFO, a process that reads slowly must stop nothing.
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 MOST_MOVES = 5
 """How often a record follows its file to a new one before it is written where it is."""
 MOST_TRIES = 3
@@ -106,7 +107,7 @@ class AppendFile:
 
     def _follow(self, record_bytes: int, now_s: float) -> None:
         """Hold the file open that is under the path, after a rotation if one is due."""
-        found = self._look()
+        found = self._look(now_s)
         rotation = self._rotation
         if not rotation.is_wanted():
             return
@@ -117,10 +118,10 @@ class AppendFile:
                 self.rotation_problem = None
             except OSError as error:
                 self.rotation_problem = error
-            self._set_due()
-            self._look()
+            self._set_due(now_s)
+            self._look(now_s)
 
-    def _look(self) -> os.stat_result:
+    def _look(self, now_s: float) -> os.stat_result:
         """Open the path unless it leads to what is open already."""
         if self._fd is not None and self._stat is not None:
             try:
@@ -139,14 +140,15 @@ class AppendFile:
         _opened.add(self)
         self._stat = os.fstat(self._fd)
         _end_last_line(self._fd, self._stat)
-        self._set_due()
+        self._set_due(now_s)
         return self._stat
 
-    def _set_due(self) -> None:
+    def _set_due(self, now_s: float) -> None:
         every_s = self._rotation.every_s
         if every_s is not None:
             try:
-                begun_s = last_rotation_s(self.path)
+                # Of a clock that was set back: the period ends by the clock as it is now.
+                begun_s = min(now_s, last_rotation_s(self.path))
             except OSError as error:
                 self.rotation_problem = error
                 return

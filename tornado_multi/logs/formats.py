@@ -118,7 +118,23 @@ class JsonFormatter(logging.Formatter):
         for name in record.__dict__.keys() - _OF_EVERY_RECORD:
             if fields.get(name) is None:
                 fields[name] = record.__dict__[name]
-        return json.dumps(fields, ensure_ascii=False, default=str)
+        try:
+            return json.dumps(fields, ensure_ascii=False, default=str, allow_nan=False)
+        except Exception:  # noqa: BLE001 - of an extra that JSON has no form for, or none at all
+            plain = {str(name): _in_json(value) for name, value in fields.items()}
+            return json.dumps(plain, ensure_ascii=False)
+
+
+def _in_json(value: object) -> object:
+    """Return a value, or a text for it, that JSON has a form for: better than to lose the record."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
+    except Exception:  # noqa: BLE001 - as above
+        try:
+            return str(value)
+        except Exception:  # noqa: BLE001 - as above
+            return f"<a {type(value).__name__} that can't be shown>"
+    return json.loads(text)
 
 
 def access_fields(arguments: tuple[object, ...] | Mapping[str, object] | None) -> dict[str, Any]:

@@ -98,22 +98,26 @@ class Reader:
         if found is None:
             return None
         fork_id = found["fork_id"]
-        return Entry(
-            datetime.fromisoformat(found["time"]).timestamp(),
-            level_of(found["level"]),
-            self._fork_id if fork_id is None else int(fork_id),
-            line,
-        )
+        try:
+            return Entry(
+                datetime.fromisoformat(found["time"]).timestamp(),
+                level_of(found["level"]),
+                self._fork_id if fork_id is None else int(fork_id),
+                line,
+            )
+        except (ValueError, OverflowError):  # it only looks like one of ours: a month 99, ...
+            return None
 
     def _from_json(self, line: str) -> Entry | None:
         try:
             fields = json.loads(line)
             time_s = datetime.fromisoformat(fields["time"]).timestamp()
-        except (ValueError, KeyError, TypeError):
+            level = level_of(str(fields.get("level", "")))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         fork_id = fields.get("fork_id")
         known = fork_id if isinstance(fork_id, int) else self._fork_id
-        return Entry(time_s, level_of(str(fields.get("level", ""))), known, line)
+        return Entry(time_s, level, known, line)
 
 
 def level_of(name: str) -> int:
@@ -139,12 +143,12 @@ def parse_since(text: str, now: datetime) -> float:
     Raises: ValueError: it is neither; a full sentence.
     """
     ago = _AGO.match(text)
-    if ago is not None:
-        return (now - timedelta(seconds=float(ago[1]) * _UNIT_S[ago[2]])).timestamp()
     try:
+        if ago is not None:
+            return (now - timedelta(seconds=float(ago[1]) * _UNIT_S[ago[2]])).timestamp()
         # Without an offset it is local time, as people and the text form write it.
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         message = (
             f"since={text}: must be a time ago such as 10m, 2h or 1d, or a moment such as "
             "2026-11-25T10:00."

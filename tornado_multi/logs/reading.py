@@ -6,10 +6,10 @@ as long as it is held open.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import os
 import re
+import stat
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -36,7 +36,7 @@ def find_families(directory: str | None, file: str | None) -> dict[str, list[str
             parts = None if matched is None else (matched["family"], matched["number"])
         else:
             head, dot, number = name.rpartition(".")
-            parts = (name, None) if not number.isdigit() else (head, number if dot else None)
+            parts = (name, None) if not number.isdecimal() else (head, number if dot else None)
             parts = parts if parts[0] == os.path.basename(file) else None
         if parts is not None:
             family = os.path.join(folder, parts[0])
@@ -71,8 +71,11 @@ def _read_family(
     wanted: list[Entry] = []
     seen: set[tuple[int, int]] = set()
     for path in reversed(paths):
-        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-            status = os.fstat(file.fileno())
+        fd = _open_file(path)
+        if fd is None:
+            continue
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
             key = (status.st_dev, status.st_ino)
             if key in seen:  # it was renamed while we looked
                 continue
@@ -81,12 +84,33 @@ def _read_family(
                 break  # nothing in it or in an older one is young enough
             reader = Reader(fork_id_in_name(os.path.basename(path)))
             lines = _lines(file, None if ends is None else ends.get(key, 0))
-            entries = [entry for entry in _both(reader, lines) if filters.accept(entry)]
-            wanted = entries + wanted
+            found = (entry for entry in _both(reader, lines) if filters.accept(entry))
+            wanted = (list(found) if tail is None else _youngest(found, tail)) + wanted
         if tail is not None and len(wanted) >= tail:
             break
     wanted.sort(key=lambda entry: entry.time_s)  # processes that share a file are not in step
     return wanted if tail is None else wanted[max(0, len(wanted) - tail) :]
+
+
+def _youngest(entries: Iterable[Entry], count: int) -> list[Entry]:
+    """Return the last *count* by time, without keeping the others: a file may have millions."""
+    numbered = ((entry.time_s, number, entry) for number, entry in enumerate(entries))
+    return [entry for _, _, entry in sorted(heapq.nlargest(count, numbered))]
+
+
+def _open_file(path: str) -> int | None:
+    """Open a log file; None: it was renamed meanwhile, or it is a directory, a FIFO or the like.
+
+    Raises: OSError: it can't be read.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
 def _lines(file: BinaryIO, end: int | None) -> Iterator[str]:
@@ -117,6 +141,10 @@ class _Open:
     def read(self) -> Iterator[Entry]:
         """Yield the records that are complete by now."""
         grown = False
+        if os.fstat(self.fd).st_size < os.lseek(self.fd, 0, os.SEEK_CUR):
+            yield from self.reader.flush()  # somebody has emptied it (copytruncate)
+            self.rest = b""
+            os.lseek(self.fd, 0, os.SEEK_SET)
         while chunk := os.read(self.fd, CHUNK_BYTES):
             grown = True
             *lines, self.rest = (self.rest + chunk).split(b"\n")
@@ -178,9 +206,8 @@ class Follower:
         made = []
         for paths in find_families(*self._place).values():
             for path in paths:
-                try:
-                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
+                fd = _open_file(path)
+                if fd is None:
                     continue  # renamed meanwhile: found under its new name at the next look
                 status = os.fstat(fd)
                 key = (status.st_dev, status.st_ino)

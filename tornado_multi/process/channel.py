@@ -39,6 +39,7 @@ class Channel:
     """One end of a pair. Owns its socket. Not for use by two threads."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)  # whatever the app has given to socket.setdefaulttimeout
         self._socket = sock
 
     @classmethod

@@ -72,7 +72,9 @@ async def _close(created: Created, left_s: float, limit: Limit) -> None:
         except TimeoutError:
             _log_timeout(created, left_s)
             return
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - all that a closer may raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - all that a closer may raise
             _log_failure(created, error)
             return
         if not inspect.isawaitable(result):
@@ -94,7 +96,9 @@ async def _settled(awaitable: Awaitable[object]) -> BaseException | None:
     """Await; return what was raised, so that no task ends with an error that nobody takes."""
     try:
         await awaitable
-    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
         return error
     return None
 
@@ -159,7 +163,9 @@ def close_at_exit() -> None:
         result: Any = None
         try:
             result = None if created.loop is not None else created.close()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - all that a closer may raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - all that a closer may raise
             _log_failure(created, error)
         if created.loop is not None or inspect.isawaitable(result):
             with contextlib.suppress(Exception):

@@ -57,7 +57,10 @@ def closer(made: Any, close: Callable[[Any], object] | None) -> Callable[[], obj
     if inspect.isclass(made) or inspect.ismodule(made):
         return None  # what it has of such names is for others
     for name in ("aclose", "close"):
-        method = getattr(made, name, None)
+        try:
+            method = getattr(made, name, None)
+        except Exception:  # noqa: BLE001, S112 - a proxy that has nothing to stand for yet
+            continue
         if callable(method):
             return method  # type: ignore[no-any-return]  # callable says no more
     return None

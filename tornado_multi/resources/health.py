@@ -42,12 +42,14 @@ async def ask(created: Created, timeout_s: float, limit: Limit) -> Health:
                     task.cancel()
             if not task.done():
                 raise TimeoutError
+            if task.cancelled():  # by the check itself: this task goes on
+                return Health(is_good=False, text="was cancelled")
             result = task.result()
+        text = "ok" if result is None or result is True else one_line(str(result))
     except TimeoutError:
         return Health(is_good=False, text=f"did not answer within {timeout_s:g} s")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - all that a check may raise
         return Health(is_good=False, text=one_line(first_line(error)))
-    text = "ok" if result is None or result is True else one_line(str(result))
     return Health(is_good=result is not False, text=text)
 
 

@@ -359,6 +359,8 @@ def _load(script: _Script, channel: Channel, workers: int) -> Assignment:
         report_hook(channel, hooks.call("on_starting"))
         own_fds = {channel.fileno(), boot.scoreboard_fd, *(item.fd for item in boot.listeners)}
         own_fds |= {sock.fileno() for sockets in calls.bound.values() for sock in sockets}
+        if script.stderr_fd is not None:
+            own_fds.add(2)  # given back above: it may be the journal's socket
         tell(channel, script.watch, own_fds, boot.directory)
     except LoadError as error:
         with contextlib.suppress(ChannelClosed):

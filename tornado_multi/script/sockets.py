@@ -54,6 +54,7 @@ class BindCalls:
             self.found += found
             sockets = [sock for _, sock in found]
             for sock in sockets:
+                sock.setblocking(False)  # whatever the program has given to setdefaulttimeout
                 sock.listen(backlog)  # on one that listens: sets the backlog
         self._seen[call] += 1
         return sockets

@@ -271,7 +271,7 @@ def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[
     yield ev.Say(
         "error",
         worker_name(worker),
-        f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:.1f} s.",
+        f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:.2g} s.",
         {"failures": place.failures, "retry_in_s": pause_s},
     )
 

@@ -124,14 +124,16 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
             module = app_module(settings.app)
         hooks = find_hooks(settings.hooks, module)
         report_hook(channel, hooks.call("on_starting"))
-        if settings.workers.boot == "preload":
-            tell(channel, watch, own_fds, boot.directory)
+        # Also with boot lazy: the modules of hooks are imported here, and workers end the recording.
+        tell(channel, watch, own_fds, boot.directory)
     except LoadError as error:
         with contextlib.suppress(ChannelClosed):
             channel.send(msg.LoadFailed(error.reason, error.detail, error.usage))
         leave(0)
     import_s = time.monotonic() - begun_s
     listeners = tuple((item, socket.socket(fileno=item.fd)) for item in boot.listeners)
+    for _, sock in listeners:
+        sock.setblocking(False)  # whatever the app has given to socket.setdefaulttimeout
     template = Assignment(
         fork_id=-1,
         generation=boot.generation,

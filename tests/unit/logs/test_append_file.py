@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -239,3 +240,53 @@ def test_a_directory_that_was_removed_is_made_anew(
     file.write(b"two\n", NOW_S)
 
     assert b"two\n" == (tmp_path / "a" / "b" / "x.log").read_bytes()
+
+
+def test_a_fifo_that_nobody_reads_stops_nobody(
+    open_file: Callable[..., AppendFile], tmp_path: Path
+) -> None:
+    """The record is refused, as by a full disk; a reader that comes gets the next one."""
+    path = tmp_path / "x.log"
+    os.mkfifo(path)
+    file = open_file()
+    with pytest.raises(OSError, match="No such device"):
+        file.write(b"one\n", NOW_S)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        file.write(b"two\n", NOW_S)
+
+        assert b"two\n" == os.read(reader, 100)
+    finally:
+        os.close(reader)
+
+
+def test_a_fifo_that_is_full_stops_nobody(
+    open_file: Callable[..., AppendFile], tmp_path: Path
+) -> None:
+    """Its reader reads too slowly, or not at all."""
+    path = tmp_path / "x.log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = open_file()
+    size = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+    try:
+        for _ in range(size // 1024):
+            file.write(b"x" * 1023 + b"\n", NOW_S)
+        with pytest.raises(BlockingIOError):
+            file.write(b"x" * 1023 + b"\n", NOW_S)
+    finally:
+        os.close(reader)
+
+
+def test_a_clock_that_is_set_back_stops_no_rotation(
+    open_file: Callable[..., AppendFile], tmp_path: Path
+) -> None:
+    """The last rotation lies in the future then; the period ends by the clock as it is."""
+    file = open_file(Rotation(every_s=60))
+    file.write(b"one\n", NOW_S)
+    file.close()
+    os.utime(tmp_path / "x.log.lock", (NOW_S + 1_000_000, NOW_S + 1_000_000))
+    file.write(b"two\n", NOW_S)
+    file.write(b"three\n", NOW_S + 60)
+
+    assert b"one\ntwo\n" == (tmp_path / "x.log.1").read_bytes()

@@ -165,3 +165,30 @@ def test_tornados_access_log_has_fields(caplog: pytest.LogCaptureFixture) -> Non
 def test_another_access_log_is_left_as_it_is() -> None:
     """An app may log requests in its own way (``log_function``)."""
     assert [{}, {}, {}] == [access_fields(item) for item in (None, ("x",), (200, "odd", 1.5))]
+
+
+class Unprintable:
+    """What nobody can show."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+CIRCLE: list[object] = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("extra", "written"),
+    [
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        (CIRCLE, "[[...]]"),
+        (float("nan"), "nan"),
+        (Unprintable(), "<a Unprintable that can't be shown>"),
+    ],
+)
+def test_an_extra_that_json_has_no_form_for_costs_no_record(extra: object, written: str) -> None:
+    """It becomes a text; the other fields stay what they are."""
+    fields = json.loads(JsonFormatter().format(record(cart=extra, shop=[1, 2])))
+
+    assert (written, [1, 2], "hello") == (fields["cart"], fields["shop"], fields["text"])

@@ -167,3 +167,27 @@ def test_a_since_that_means_nothing_is_refused(text: str) -> None:
     """The sentence shows both forms."""
     with pytest.raises(ValueError, match=r"^since=.*: must be a time ago such as 10m.*a moment"):
         parse_since(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["9999999d", "99999999999d"])
+def test_a_since_before_all_time_is_refused(text: str) -> None:
+    """With the sentence that says what there is."""
+    with pytest.raises(ValueError, match=f"since={text}: must be a time ago"):
+        parse_since(text, datetime(2026, 11, 25, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-99-25 10:00:00.123000+00:00 INFO     a month that there is not",
+        "2026-11-25 10:00:00.123000+99:99 INFO     an offset that there is not",
+        f"{STAMP} LEVEL{'9' * 5000} a level that no number holds",
+        f"{STAMP} INFO     worker fork_id={'9' * 5000} gen=1 pid=1: a worker that there is not",
+        '{"time": "2026-11-25T10:00:00", "level": "level' + "9" * 5000 + '"}',
+        '{"time": "0001-01-01T00:00:00+23:59"}',
+        '{"a":' * 100_000,
+    ],
+)
+def test_what_only_looks_like_a_record_is_kept_as_it_is(line: str) -> None:
+    """As lines of another form are."""
+    assert [(line, 0)] == [(entry.text, entry.level) for entry in read(line)]

@@ -160,3 +160,50 @@ def test_a_record_of_several_lines_is_seen_whole(follower: Follower, tmp_path: P
     write(tmp_path / "a.0.log", whole[-20:])
 
     assert ["failed\n    Traceback\n    ValueError"] == look(follower)
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    """A directory can't be read, and a FIFO may never end."""
+    write(tmp_path / "a.0.log", line(1, "one"))
+    (tmp_path / "old.log").mkdir()
+    os.mkfifo(tmp_path / "x.log")
+    follower = Follower(str(tmp_path), None)
+    write(tmp_path / "a.0.log", line(2, "two"))
+    try:
+        assert ["two"] == look(follower)
+        assert ["one", "two"] == texts(read_all(families(tmp_path), ALL, None))  # type: ignore[arg-type]
+    finally:
+        follower.close()
+
+
+def test_a_number_that_is_none_is_part_of_the_name(tmp_path: Path) -> None:
+    """Not all that Python calls a digit is one."""
+    for end in ("", ".1", ".²"):
+        (tmp_path / f"all.log{end}").touch()
+    path = f"{tmp_path}/all.log"
+
+    assert {path: [f"{path}.1", path]} == find_families(None, path)
+
+
+def test_the_youngest_are_found_in_a_file_that_is_out_of_order(tmp_path: Path) -> None:
+    """Processes that share a file are not in step; of one moment, the later in the file is later."""
+    write(
+        tmp_path / "all.log", line(4, "c"), line(4, "d"), line(1, "a"), line(5, "e"), line(2, "b")
+    )
+
+    assert ["c", "d", "e"] == texts(read_all(families(tmp_path), ALL, 3))  # type: ignore[arg-type]
+
+
+def test_a_file_that_was_emptied_is_followed_from_its_begin(
+    follower: Follower, tmp_path: Path
+) -> None:
+    """As logrotate does with copytruncate."""
+    path = tmp_path / "a.0.log"
+    write(path, line(1, "one"), line(2, "two"))
+
+    assert ["one", "two"] == look(follower)
+
+    os.truncate(path, 0)
+    write(path, line(3, "three"))
+
+    assert ["three"] == look(follower)

@@ -117,7 +117,33 @@ async def is_cancelled(_: object) -> None:
     raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("closer", [raises, leaves, raises_async, is_cancelled])
+class OtherError(BaseException):
+    """As some libraries have, for what nobody is to catch."""
+
+
+def raises_other(_: object) -> None:
+    raise OtherError
+
+
+async def raises_other_async(_: object) -> None:
+    raise OtherError
+
+
+def passes_on(_: object) -> None:
+    raise asyncio.CancelledError  # as the result of a task does that was cancelled
+
+
+async def ends_as_a_generator(_: object) -> None:
+    raise GeneratorExit
+
+
+@pytest.mark.parametrize(
+    "closer",
+    [
+        *(raises, leaves, raises_async, is_cancelled),
+        *(raises_other, raises_other_async, passes_on, ends_as_a_generator),
+    ],
+)
 def test_a_close_that_raises_is_logged_and_the_rest_still_runs(
     closer: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,6 +162,20 @@ def test_a_close_that_raises_is_logged_and_the_rest_still_runs(
     assert "The resource shop.bad (created at " in caplog.text
     assert __file__ in caplog.text
     assert "could not be closed" in caplog.text
+
+
+class Proxy:
+    """Has nothing to stand for yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def test_an_object_that_raises_when_it_is_asked_for_its_end_can_be_created() -> None:
+    """It has no end then."""
+    accessor = PerProcess(Proxy, name="shop.proxy")
+
+    assert isinstance(accessor(), Proxy)
 
 
 async def hangs(_: object) -> None:

@@ -52,6 +52,17 @@ async def swallows(_: object) -> None:
     await over.wait()
 
 
+async def is_cancelled(_: object) -> None:
+    raise asyncio.CancelledError
+
+
+class Unprintable:
+    """An answer that nobody can show."""
+
+    def __str__(self) -> str:
+        raise ConnectionError("no text")
+
+
 def raises_at_once(_: object) -> None:
     raise ConnectionError("no\nanswer")
 
@@ -70,6 +81,8 @@ def raises_at_once(_: object) -> None:
         (raises_at_once, Health(is_good=False, text="ConnectionError: no")),
         (hangs, Health(is_good=False, text="did not answer within 0.2 s")),
         (swallows, Health(is_good=False, text="did not answer within 0.2 s")),
+        (is_cancelled, Health(is_good=False, text="was cancelled")),
+        (lambda _: Unprintable(), Health(is_good=False, text="ConnectionError: no text")),
     ],
 )
 def test_an_answer_becomes_a_word(check: Callable[[Any], Any], expected: Health) -> None:

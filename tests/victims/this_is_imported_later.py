@@ -1,0 +1,1 @@
+"""Gives an app a line that imports something after it has made its client."""
