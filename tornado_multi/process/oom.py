@@ -10,36 +10,67 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 from tornado_multi.process.cgroups import UNIFIED, own_group
 
 MOST_RECORDS = 10_000
 RECORD_BYTES = 8192
+MOST_NAMED = 1000
+TOGETHER_S = 1.0
+"""Deaths of one shortage of memory are asked about within this time."""
+KILLED = re.compile(rb"Killed process (\d+)\b")
 COUNTER = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 class OomWatch:
     """Remembers what had happened before, so that a later look tells what is new."""
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(self, root: str = "/", clock: Callable[[], float] = time.monotonic) -> None:
         """Begin to watch.
 
         Args: root: where /proc, /sys and /dev are found, for tests.
         """
         self._root = root
+        self._clock = clock
         self._counter_path = self._find_counter()
         self._count = self._read_count()
+        self._unexplained = 0
+        """Steps of the counter that belong to deaths which were not asked about yet."""
+        self._stepped_s = clock()
         self._kernel_fd = self._open_kernel_log()
+        self._named: deque[int] = deque(maxlen=MOST_NAMED)
+        """Pids that the kernel's log has named and nobody has asked for yet."""
 
     def evidence_for(self, pid: int | None) -> str | None:
-        """Return what says that a process ended by KILL was out of memory; None: nothing does."""
-        named = pid is not None and self._kernel_names(pid)
-        count = self._read_count()
-        is_new = count is not None and self._count is not None and count > self._count
-        self._count = count
-        if named:
+        """Return what says that a process ended by KILL was out of memory; None: nothing does.
+
+        Several may be killed at once: each death takes one step of the counter.
+        """
+        self._read_kernel_log()
+        self._look_at_counter()
+        is_new = self._unexplained > 0
+        self._unexplained -= is_new
+        if pid is not None and pid in self._named:
+            self._named.remove(pid)
             return "the kernel's log names it"
         return f"oom_kill in {self._counter_path} went up" if is_new else None
+
+    def _look_at_counter(self) -> None:
+        count, now_s = self._read_count(), self._clock()
+        if (
+            now_s - self._stepped_s > TOGETHER_S
+        ):  # the other steps were other processes of the group
+            self._unexplained = 0
+        if count is not None and self._count is not None and count > self._count:
+            self._unexplained += count - self._count
+            self._stepped_s = now_s
+        self._count = count
 
     def _find_counter(self) -> str | None:
         unified, v1 = own_group(self._root, ""), own_group(self._root, "memory")
@@ -82,12 +113,10 @@ class OomWatch:
             return None
         return fd
 
-    def _kernel_names(self, pid: int) -> bool:
-        """Read what the kernel has said since the last look."""
+    def _read_kernel_log(self) -> None:
+        """Note whom the kernel has killed since the last look."""
         if self._kernel_fd is None:
-            return False
-        wanted = re.compile(rb"Killed process %d\b" % pid)
-        found = False
+            return
         for _ in range(MOST_RECORDS):
             try:
                 record = os.read(self._kernel_fd, RECORD_BYTES)
@@ -99,5 +128,4 @@ class OomWatch:
                 break
             if not record:
                 break
-            found = found or wanted.search(record) is not None
-        return found
+            self._named.extend(int(pid) for pid in KILLED.findall(record))

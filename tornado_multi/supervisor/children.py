@@ -302,6 +302,7 @@ class Children:
         """Close the channel of a worker that was never announced."""
         if worker := self.workers.pop(row, None):
             self._drop_worker_channel(worker)
+            self._drop_ready_fds(worker)
 
     def _hear_worker(self, worker: WorkerHandle) -> None:
         try:
@@ -388,7 +389,8 @@ class Children:
             worker.stacks_fd = None
 
     def _drop_worker_channel(self, worker: WorkerHandle) -> None:
-        self._drop_ready_fds(worker)
+        # The file for stacks stays: its last words are read when its end is collected.
+        self._drop_watchdog(worker)
         if worker.channel is not None:
             self._loop.remove_reader(worker.channel.fileno())
             worker.channel.close()
@@ -403,6 +405,7 @@ class Children:
         self._hear_worker(worker)  # its last words come before its death
         stacks = self.read_threads(worker.row)
         self._drop_worker_channel(worker)
+        self._drop_ready_fds(worker)
         self._loop.remove_reader(worker.pidfd)
         os.close(worker.pidfd)
         del self._known_pids[worker.pid]

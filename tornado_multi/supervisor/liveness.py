@@ -45,12 +45,22 @@ def looked(state: State, event: ev.Looked, now_s: float) -> Iterator[ev.Effect]:
             yield from _runs_again(worker, now_s)
         elif sample.beat_age_s >= state.limits.hang_timeout_s and state.phase is Phase.SERVING:
             yield from _give_up(state, worker, sample, now_s)
-        elif worker.silent_since_s is None:
+        elif not _was_reported(worker):
             yield from _is_silent(worker, sample, now_s)
 
 
+def _was_reported(worker: Worker) -> bool:
+    """Tell whether the present silence is in the log."""
+    return (
+        worker.silent_since_s is not None
+        and worker.reported_s is not None
+        and worker.reported_s >= worker.silent_since_s
+    )
+
+
 def _is_silent(worker: Worker, sample: ev.Sample, now_s: float) -> Iterator[ev.Effect]:
-    worker.silent_since_s = now_s - sample.beat_age_s
+    if worker.silent_since_s is None:
+        worker.silent_since_s = now_s - sample.beat_age_s
     if worker.reported_s is not None and now_s - worker.reported_s < REPORT_PAUSE_S:
         return
     worker.reported_s = now_s
@@ -65,7 +75,7 @@ def _runs_again(worker: Worker, now_s: float) -> Iterator[ev.Effect]:
     if worker.silent_since_s is None:
         return
     silent_s = now_s - worker.silent_since_s
-    was_reported = worker.reported_s is not None and worker.reported_s >= worker.silent_since_s
+    was_reported = _was_reported(worker)
     worker.silent_since_s = None
     if was_reported:
         text = f"The event loop runs again, after {silent_s:.1f} s."

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 BACKOFF_FIRST_S = 1.0
 BACKOFF_LONGEST_S = 30.0
 JITTER = 0.25
-GOLDEN = 0.618
-"""Multiples of it are spread evenly over [0, 1)."""
+STEPS = (0.618034, 0.414214, 0.732051, 0.302776)
+"""The golden mean and its like: multiples of each are spread evenly over [0, 1), however many."""
 BUDGET_WINDOW_S = 60.0
 HEALTHY_AFTER_S = 60.0
 """A process that was ready this long starts with a clean record if it dies."""
@@ -37,7 +37,7 @@ def backoff_s(failures: int, fork_id: int = 0) -> float:
 
 def _spread(fork_id: int, failures: int) -> float:
     """Return a number in [0, 1) that differs from fork_id to fork_id; 0 for the first."""
-    return (fork_id * GOLDEN + failures * fork_id * 0.37) % 1.0
+    return fork_id * STEPS[failures % len(STEPS)] % 1.0
 
 
 def budget_free_at_s(respawns_s: list[float], per_min: int, now_s: float) -> float | None:
@@ -45,7 +45,8 @@ def budget_free_at_s(respawns_s: list[float], per_min: int, now_s: float) -> flo
 
     Args: respawns_s: when the last ones were; those older than a minute are taken out.
     """
-    while respawns_s and respawns_s[0] <= now_s - BUDGET_WINDOW_S:
+    # As the time returned is reckoned: it must have passed when it has come.
+    while respawns_s and respawns_s[0] + BUDGET_WINDOW_S <= now_s:
         del respawns_s[0]
     if len(respawns_s) < per_min:
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from typing import TYPE_CHECKING
 
 from tornado_multi.process.exit_codes import died_of_signal
 from tornado_multi.process.scoreboard import MAX_ROWS
 from tornado_multi.supervisor import events as ev
-from tornado_multi.supervisor.pauses import KILLS_AT_ONCE, budget_free_at_s
+from tornado_multi.supervisor.pauses import BUDGET_WINDOW_S, KILLS_AT_ONCE, budget_free_at_s
 from tornado_multi.supervisor.reloading import ON_TRIAL, advance, start_zygote
 from tornado_multi.supervisor.state import (
     Phase,
@@ -137,7 +138,7 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
         and any(worker.state is WorkerState.STARTING for worker in workers)
         for workers in by_place.values()
     )
-    for place in state.places.values():
+    for place in _in_turn(state):
         if place.retry_at_s is not None and place.retry_at_s > now_s:
             continue
         place.retry_at_s = None
@@ -153,10 +154,17 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
             if free_at_s is not None:
                 yield from _put_off(state, place, free_at_s, now_s)
                 continue
-            state.budget_is_used_up = False
             state.respawns_s.append(now_s)
         if len(state.workers) < MAX_ROWS:  # else so many still leave: the next end brings us back
             yield _fork(state, zygote, place, now_s)
+
+
+def _in_turn(state: State) -> list[Place]:
+    """Return the places as they get a worker: by fork_id, but who was put off longest comes first.
+
+    Else the first few, dying again and again, would use up the budget of all.
+    """
+    return sorted(state.places.values(), key=lambda place: place.put_off_s or math.inf)
 
 
 def _replaces_a_young_death(place: Place, workers: list[Worker]) -> bool:
@@ -166,10 +174,12 @@ def _replaces_a_young_death(place: Place, workers: list[Worker]) -> bool:
 
 
 def _put_off(state: State, place: Place, free_at_s: float, now_s: float) -> Iterator[ev.Effect]:
-    """Let a place wait until the budget has room again; say so once."""
+    """Let a place wait until the budget has room again; say so once a minute."""
     place.retry_at_s = free_at_s
-    if not state.budget_is_used_up:
-        state.budget_is_used_up = True
+    if place.put_off_s is None:
+        place.put_off_s = now_s
+    if state.budget_said_s is None or state.budget_said_s + BUDGET_WINDOW_S <= now_s:
+        state.budget_said_s = now_s
         text = (
             f"In the last minute {state.limits.respawns_per_min} workers were started in place of "
             f"ones that died young (respawns_per_min); the next start is in {free_at_s - now_s:.0f} "
@@ -181,7 +191,7 @@ def _put_off(state: State, place: Place, free_at_s: float, now_s: float) -> Iter
 def _fork(
     state: State, zygote: Zygote, place: Place, now_s: float, *, is_canary: bool = False
 ) -> ev.Effect:
-    place.retry_at_s = None
+    place.retry_at_s = place.put_off_s = None
     row = state.free_row(MAX_ROWS)
     state.workers[row] = Worker(
         row=row,

@@ -113,6 +113,8 @@ class Place:
     kills_since_s: float = 0.0
     retry_at_s: float | None = None
     """Monotonic. When the next worker is due; None = as soon as possible."""
+    put_off_s: float | None = None
+    """Monotonic. Since when it has waited for the budget of respawns; None: it doesn't."""
     last_end: str | None = None
     past_requests: int = 0
     """Counted by workers that have ended."""
@@ -261,8 +263,8 @@ class State:
     """Counted by workers of places that a scale-down took away."""
     respawns_s: list[float] = field(default_factory=list)
     """Monotonic. When workers were started in place of ones that died young: the last minute's."""
-    budget_is_used_up: bool = False
-    """It was said that the budget for these is used up."""
+    budget_said_s: float | None = None
+    """Monotonic. When it was last said that the budget for these is used up."""
     audits: dict[int, dict[str, Any]] = field(default_factory=dict)
     """generation -> what its zygote has found that workers must not share, of the last few."""
     zygote_failures: int = 0

@@ -255,8 +255,8 @@ def restart_asked(state: State, fork_id: int) -> Iterator[ev.Effect]:
     if place is None or state.phase not in {Phase.BOOTING, Phase.SERVING}:
         return
     yield ev.Say("info", "supervisor", f"Restarting worker {fork_id}.")
-    place.failures = 0
-    place.retry_at_s = None
+    place.failures = place.kills = 0
+    place.retry_at_s = place.put_off_s = None
     place.is_finished = False
     for worker in state.workers.values():
         if worker.fork_id == fork_id and not worker.leaving:

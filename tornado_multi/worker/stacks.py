@@ -31,15 +31,19 @@ def open_stacks_file() -> int:
     return fd
 
 
-def render_tasks(tasks: set[asyncio.Task[object]]) -> str:
-    """Return the stacks of *tasks*, by name, each down to what it waits for.
+def render_tasks(tasks: set[asyncio.Task[object]], running: FrameType | None = None) -> str:
+    """Return the stacks of *tasks*, by name, each down to what it waits for, or is doing.
 
     ``Task.print_stack`` shows the outermost coroutine only, which for a handler is Tornado's.
+    Args: running: the innermost frame of the loop's thread; the task that runs just now is followed
+        into it. None: it is not known.
     """
     parts = []
     for task in sorted(tasks, key=lambda item: item.get_name()):
         parts.append(f"task {task.get_name()!r} (outermost call first):\n")
-        parts += traceback.format_list(traceback.StackSummary.extract(_frames(task.get_coro())))
+        frames = [*_frames(task.get_coro())]
+        frames += _frames_within(frames[-1][0], running) if frames else []
+        parts += traceback.format_list(traceback.StackSummary.extract(iter(frames)))
     return "".join(parts)
 
 
@@ -55,3 +59,13 @@ def _frames(awaited: object) -> Iterator[tuple[FrameType, int]]:
                 break
         else:
             return
+
+
+def _frames_within(frame: FrameType, running: FrameType | None) -> list[tuple[FrameType, int]]:
+    """Return the calls that *frame* is in the middle of: empty unless its thread runs it now."""
+    found = []
+    inner = running
+    while inner is not None and inner is not frame:
+        found.append((inner, inner.f_lineno))
+        inner = inner.f_back
+    return [] if inner is None else found[: -MOST_FRAMES - 1 : -1]

@@ -9,6 +9,7 @@ Runs in: worker, on a thread of its own.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 from tornado_multi.process import messages as msg
@@ -18,10 +19,14 @@ from tornado_multi.worker.stacks import render_tasks
 
 
 class Watchdog:
-    """Answers ListTasks for one loop until the supervisor closes its end."""
+    """Answers ListTasks for one loop until the supervisor closes its end.
+
+    Made on the thread of the loop.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._loops_thread = threading.get_ident()
         self._ours, self.theirs = Channel.pair()
         threading.Thread(target=self._run, name="tornado_multi watchdog", daemon=True).start()
 
@@ -29,7 +34,8 @@ class Watchdog:
         try:
             while (received := self._ours.receive()) is not None:
                 if isinstance(received.message, msg.ListTasks):
-                    text = render_tasks(asyncio.all_tasks(self._loop))
+                    running = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - public by its documentation
+                    text = render_tasks(asyncio.all_tasks(self._loop), running)
                     self._ours.send(msg.Tasks(received.message.number, text))
         except (ChannelClosed, RemoteProtocolError, OSError):
             self._ours.close()

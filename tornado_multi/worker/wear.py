@@ -64,11 +64,11 @@ class Wear:
         """Look at age and memory."""
         if self._is_worn:
             return
-        if self._old_at_s is not None and self._clock() >= self._old_at_s:
-            self._wear_out(f"it is older than {self._settings.max_age_s:g} s (max_age_s)")
         limit_bytes = self._settings.max_memory_bytes
         pss_bytes = self._row.load(sb.PSS_BYTES)
-        if limit_bytes is not None and pss_bytes > limit_bytes:
+        if self._old_at_s is not None and self._clock() >= self._old_at_s:
+            self._wear_out(f"it is older than {self._settings.max_age_s:g} s (max_age_s)")
+        elif limit_bytes is not None and pss_bytes > limit_bytes:
             self._wear_out(f"it uses {pss_bytes} bytes of memory (max_memory_bytes)")
 
     def _wear_out(self, reason: str) -> None:

@@ -1,0 +1,80 @@
+"""Handlers that block the event loop, each in another way."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import threading
+import time
+
+from hello import make_app as make_hello
+from tornado.web import Application, RequestHandler
+
+lock = threading.Lock()
+lock.acquire()
+background: set[asyncio.Task[None]] = set()
+
+
+class Sleep(RequestHandler):
+    """Blocks in a coroutine, and lets go of the interpreter's lock."""
+
+    async def get(self) -> None:
+        await asyncio.sleep(0)
+        time.sleep(float(self.get_argument("s")))  # the line that blocks
+        self.write("done")
+
+
+class Regex(RequestHandler):
+    """Blocks in C and keeps the interpreter's lock."""
+
+    async def get(self) -> None:
+        re.match("(a+)+$", "a" * int(self.get_argument("n")) + "b")  # the line that holds the lock
+        self.write("done")
+
+
+def regex_takes_s(count: int) -> float:
+    begun_s = time.perf_counter()
+    re.match("(a+)+$", "a" * count + "b")
+    return time.perf_counter() - begun_s
+
+
+MEASURED = 18
+MEASURED_S = min(regex_takes_s(MEASURED) for _ in range(3))
+
+
+class HoldsLock(RequestHandler):
+    """Keeps the interpreter's lock for at least so many seconds: each character doubles the time."""
+
+    async def get(self) -> None:
+        doublings = math.ceil(math.log2(float(self.get_argument("s")) / MEASURED_S))
+        regex_takes_s(MEASURED + doublings)
+        self.write("done")
+
+
+class Locked(RequestHandler):
+    """Waits for a lock that somebody else has."""
+
+    async def get(self) -> None:
+        lock.acquire()  # the line that waits
+        lock.release()
+        self.write("done")
+
+
+async def poll_prices() -> None:
+    await asyncio.Event().wait()
+
+
+async def make_app() -> Application:
+    background.add(asyncio.create_task(poll_prices(), name="poll prices"))
+    app = make_hello()
+    app.add_handlers(
+        ".*",
+        [
+            ("/sleep", Sleep),
+            ("/regex", Regex),
+            ("/holds", HoldsLock),
+            ("/locked", Locked),
+        ],
+    )
+    return app
