@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +18,7 @@ from support.processes import read_process
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from conftest import StartCluster

@@ -556,13 +556,13 @@ def private_uses(path: Path) -> list[str]:
     ]
 
 
-ALLOWED = ("os._exit", "atexit._", "weakref.finalize._")
+ALLOWED = ("os._exit", "sys._current_frames", "atexit._", "weakref.finalize._")
 
 
 def test_private_names_stand_in_one_module() -> None:
     """In the worker, only ``tornado_private`` reaches into Tornado's objects.
 
-    Of the standard library: ``os._exit``, and what ``atexit`` and ``weakref`` have no public name for.
+    Of the standard library: ``os._exit``, ``sys._current_frames``, and what ``atexit`` and ``weakref`` have no public name for.
     """
     directory = Path(tornado_multi.__file__).parent / "worker"
     uses = [
