@@ -150,7 +150,7 @@ def test_a_loop_that_waits_for_a_lock_is_given_up_and_others_serve(
     assert (signal.SIGABRT, 1) == (death["signal"], death["in_flight"])
     assert line_of("# the line that waits") in death["stacks"]
     assert 3.0 <= death["beat_age_s"]
-    assert [0, 1] == sorted(row["restarts"] for row in made.workers())
+    eventually(lambda: [0, 1] == sorted(row["restarts"] for row in made.workers()))
 
 
 def test_a_blocked_loop_is_killed_if_the_lock_is_kept(cluster: StartCluster) -> None:

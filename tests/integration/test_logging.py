@@ -363,6 +363,8 @@ def following(tmp_path: Path) -> Iterator[Any]:
 
     def follow(made: Cluster, *arguments: str) -> Any:
         command = [sys.executable, "-m", "tornado_multi", "logs", "-f", *arguments]
+        # Tests that a shell runs in the background inherit an ignored INT.
+        command = ["env", "--default-signal=INT", *command]
         with path.open("wb") as output:
             processes.append(
                 subprocess.Popen(
