@@ -8,11 +8,13 @@ import pytest
 from support import postgres_server, redis_server
 from support.cluster import Cluster
 from support.echo import EchoServers
+from support.groups import control_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.groups import MakeGroup
     from support.postgres_server import PostgresServer
     from support.redis_server import RedisServer
 
@@ -39,6 +41,13 @@ def cluster(tmp_path: Path) -> Iterator[StartCluster]:
         except AssertionError as problem:
             problems.append(str(problem))
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def make_group() -> Iterator[MakeGroup]:
+    """Make control groups. Named before ``cluster``, so that they are empty when they go."""
+    with control_groups() as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,22 +11,17 @@ from urllib.parse import quote
 
 import pytest
 from support.commands import run_command
+from support.groups import entering
 from support.processes import Process, children
 from support.programs import require_program, require_root
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from conftest import StartCluster
     from support.cluster import Cluster
-
-    MakeGroup = Callable[[str, dict[str, str]], Path]
+    from support.groups import MakeGroup
 
 pytestmark = pytest.mark.process
-
-CGROUPS = Path("/sys/fs/cgroup")
-
 
 # --- process 1 ------------------------------------------------------------------------------------
 
@@ -146,52 +140,6 @@ def test_process_1_forwards_nothing(as_process_1: StartCluster, tmp_path: Path) 
 
 
 # --- limits ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def make_group() -> Iterator[MakeGroup]:
-    """Make control groups of version 1 or 2, where this machine lets us; remove them afterwards.
-
-    A test names this fixture before ``cluster``, so that the groups are empty when they go.
-    """
-    made: list[Path] = []
-
-    def make(controller: str, limits: dict[str, str]) -> Path:
-        require_root("make a control group")
-        for parent, version in ((CGROUPS / controller, 1), (CGROUPS, 2)):
-            is_own = version == 1 or controller in _controllers(parent)
-            if not is_own or not parent.is_dir():
-                continue
-            group = parent / f"tornado-multi-test-{secrets.token_hex(4)}"
-            try:
-                group.mkdir()
-            except OSError:
-                continue
-            made.append(group)
-            try:
-                for name, value in limits.items():
-                    if (group / name).exists():
-                        (group / name).write_text(value)
-            except OSError:
-                continue
-            return group
-        pytest.skip(f"this machine gives nobody a control group with {controller}")
-
-    yield make
-    for group in made:
-        eventually(lambda group=group: not (group / "cgroup.procs").read_text(), about="members")
-        group.rmdir()
-
-
-def _controllers(group: Path) -> list[str]:
-    file = group / "cgroup.subtree_control"
-    return file.read_text().split() if file.exists() else []
-
-
-def entering(*groups: Path) -> list[str]:
-    """Return a wrapper that enters groups and execs what follows."""
-    enter = " && ".join(f"echo $$ > {group}/cgroup.procs" for group in groups)
-    return ["sh", "-c", f'{enter} && exec "$@"', "sh"]
 
 
 def test_auto_looks_at_the_quota_of_a_real_group(
