@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cluster import VICTIMS
+from support.commands import run_command
 from support.load import Load
 from support.processes import read_process
 from support.waiting import eventually
@@ -80,6 +81,9 @@ def test_a_sleep_in_a_coroutine_is_reported_with_line_route_and_tasks(
         seen = report(made)
         pid = made.worker(0)["pid"]
 
+        said = run_command(made, "status").stdout
+        assert "worker 0: its event loop has not run for " in said
+        assert " s in GET blocks_loop.Sleep\n" in said
         assert "GET blocks_loop.Sleep" == seen["route"]
         assert line_of("# the line that blocks") in seen["threads"]
         assert "time.sleep(float" in seen["tasks"]
@@ -95,6 +99,9 @@ def test_a_sleep_in_a_coroutine_is_reported_with_line_route_and_tasks(
     ((handler, count),) = [(item["handler"], item["count"]) for item in status["slow_steps"]]
     assert ("GET blocks_loop.Sleep", 1) == (handler, count)
     assert 5.0 <= status["slow_steps"][0]["longest_s"]
+    said = run_command(made, "status").stdout
+    assert "worker 0: GET blocks_loop.Sleep held up the event loop once, for 5." in said
+    assert "has not run" not in said
     assert 1 == len(records(made, "event loop has not run"))
 
 

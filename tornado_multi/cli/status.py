@@ -11,9 +11,13 @@ from tornado_multi.control.protocol import Request
 from tornado_multi.process.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tornado_multi.settings.model import ControlSettings
 
 MIB_BYTES = 1024 * 1024
+MOST_SLOW_STEPS = 3
+"""Handlers that are named per worker, the slowest first."""
 
 
 def status(settings: ControlSettings, *, as_json: bool) -> int:
@@ -61,18 +65,27 @@ def _print_table(data: dict[str, Any]) -> None:
         table.add_row(*_cells(row))
     console.print(table)
     for row in data["workers"]:
-        if row["last_end"] and row["state"] == "backoff":
-            text = (
-                f"worker {row['fork_id']}: {row['last_end']}; next try in {row['retry_in_s']:.0f} s"
-            )
-            console.print(text, soft_wrap=True)
-        for resource in row["resources"] or []:
-            if resource["healthy"] is False:
-                text = (
-                    f"worker {row['fork_id']}: the resource {resource['name']} is not well: "
-                    f"{resource['health']}"
-                )
-                console.print(text, soft_wrap=True, markup=False)
+        for text in _troubles(row):
+            console.print(f"worker {row['fork_id']}: {text}", soft_wrap=True, markup=False)
+
+
+def _troubles(row: dict[str, Any]) -> Iterator[str]:
+    """Yield what somebody should know of a worker beyond its figures."""
+    if row["last_end"] and row["state"] == "backoff":
+        yield f"{row['last_end']}; next try in {row['retry_in_s']:.0f} s"
+    # A supervisor that was not restarted since an update may not know the newer keys.
+    if row.get("silent_s") is not None:
+        where = f" in {row['route']}" if row["route"] else ""
+        yield f"its event loop has not run for {row['silent_s']:.1f} s{where}"
+    steps = sorted(row.get("slow_steps") or [], key=lambda step: -step["longest_s"])
+    for step in steps[:MOST_SLOW_STEPS]:
+        times = "once" if step["count"] == 1 else f"{step['count']} times"
+        yield f"{step['handler']} held up the event loop {times}, for {step['longest_s']:.2f} s at most"
+    if steps[MOST_SLOW_STEPS:]:
+        yield f"{len(steps) - MOST_SLOW_STEPS} more handlers held it up: status --json"
+    for resource in row["resources"] or []:
+        if resource["healthy"] is False:
+            yield f"the resource {resource['name']} is not well: {resource['health']}"
 
 
 _COLUMNS: list[tuple[str, Any]] = [

@@ -140,6 +140,9 @@ def _worker_row(
         "connections": field(sb.CONNECTIONS) if begun else None,
         "loop_lag_s": round(field(sb.LAG_NS) / NS_PER_S, 6) if beat_ns else None,
         "beat_age_s": round(max(0, now_ns - beat_ns) / NS_PER_S, 6) if beat_ns else None,
+        "silent_s": (
+            None if worker.silent_since_s is None else round(now_s - worker.silent_since_s, 3)
+        ),
         "route": route_name(worker.row, route_id) if route_id else None,
         "pss_bytes": field(sb.PSS_BYTES) or None,
         "rss_bytes": field(sb.RSS_BYTES) or None,
@@ -172,8 +175,8 @@ def _empty_row(state: State, fork_id: int, now_s: float) -> dict[str, Any]:
         else round(max(0.0, place.retry_at_s - now_s), 3),
     }
     unknown = (
-        "pid generation requests in_flight connections loop_lag_s beat_age_s route pss_bytes "
-        "rss_bytes cpu_s uptime_s resources slow_steps"
+        "pid generation requests in_flight connections loop_lag_s beat_age_s silent_s route "
+        "pss_bytes rss_bytes cpu_s uptime_s resources slow_steps"
     )
     return known | dict.fromkeys(unknown.split())
 

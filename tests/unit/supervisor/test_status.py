@@ -140,6 +140,7 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "connections": 4,
         "loop_lag_s": 0.0025,
         "beat_age_s": 1.0,
+        "silent_s": None,
         "route": "GET shop.Home",
         "pss_bytes": 1000,
         "rss_bytes": 2000,
@@ -175,6 +176,18 @@ def test_a_worker_that_has_begun_counts_from_zero() -> None:
 
     assert (0, 0, 0) == (row["requests"], row["in_flight"], row["connections"])
     assert (None, None, None) == (row["loop_lag_s"], row["beat_age_s"], row["cpu_s"])
+
+
+def test_a_worker_whose_loop_does_not_run_says_for_how_long() -> None:
+    """From its last beat on; null again when it runs."""
+    seen = replay(serving())
+    seen.then((110.0, ev.Looked((ev.Sample(0, 2.5, is_stopped=False, route=None),))))
+
+    assert 52.5 == status_of(seen.state)["workers"][0]["silent_s"]
+
+    seen.then((112.0, ev.Looked((ev.Sample(0, 0.1, is_stopped=False, route=None),))))
+
+    assert None is status_of(seen.state)["workers"][0]["silent_s"]
 
 
 def test_a_beat_from_the_future_has_no_negative_age() -> None:
