@@ -31,6 +31,7 @@ MASKS = {
     "measured durations": r"\b(?P<duration>\d+\.\d+ ?m?s|\d+ ms)\b",
     "lines that are drawn around a text": r"(?:^|(?<= ))(?P<rule>={3,})(?= |$)",
     "durations in JSON": r"""_m?s": (?P<duration>\d+(?:\.\d+)?(?:e-\d+)?)\b""",
+    "memory in JSON": r"""_bytes": (?P<bytes>\d+)\b""",
     "uptime": r"\bup (?P<duration>(?:\d+[hms])+)\b",
     "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+) s\b",
     "version of Python": r"(?:\bPython |\"python\": \")(?P<version>\d+\.\d+\.\d+)",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.spawning import Spawner
 
 MOST_STACKS_BYTES = 1024 * 1024
+WATCHDOG_FILE = "/tornado_multi/worker/watchdog.py"
 
 
 READY_FDS = 2
@@ -83,6 +84,11 @@ def last_stacks(text: str) -> str | None:
     """Return what faulthandler has written at a fatal signal; None: there was none."""
     _, found, rest = text.rpartition("Fatal Python error")
     return f"{found}{rest}".rstrip() if found else None
+
+
+def without_watchdog(text: str) -> str:
+    """Return what faulthandler has written without our own thread, which waits in every report."""
+    return "\n\n".join(block for block in text.split("\n\n") if WATCHDOG_FILE not in block)
 
 
 class Children:
@@ -358,7 +364,8 @@ class Children:
         worker = self.workers.get(row)
         if worker is None or worker.stacks_fd is None:
             return ""
-        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
+        text = os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
+        return without_watchdog(text)
 
     def _take_ready_fds(self, worker: WorkerHandle, stacks_fd: int, watchdog_fd: int) -> None:
         self._drop_ready_fds(worker)  # of a script's earlier loop

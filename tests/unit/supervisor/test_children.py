@@ -1,0 +1,40 @@
+"""What is made of the stacks that a worker has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tornado_multi.worker.watchdog
+from tornado_multi.supervisor.children import WATCHDOG_FILE, last_stacks, without_watchdog
+
+OURS = f"""\
+Thread 0x00007ff9 (most recent call first):
+  File "/venv/tornado_multi/process/channel.py", line 84 in receive
+  File "/venv{WATCHDOG_FILE}", line 35 in _run"""
+THEIRS = """\
+Current thread 0x00007ffa (most recent call first):
+  File "/srv/shop/shop.py", line 8 in get"""
+OTHER = """\
+Thread 0x00007ff8 (most recent call first):
+  File "/srv/shop/poller.py", line 3 in poll"""
+
+
+def test_the_watchdog_is_left_out_of_reports() -> None:
+    """The threads of the app remain, in their order."""
+    text = "\n\n".join([OURS, OTHER, THEIRS]) + "\n"
+
+    assert "\n\n".join([OTHER, THEIRS]) + "\n" == without_watchdog(text)
+
+
+def test_the_file_of_the_watchdog_is_where_it_is_looked_for() -> None:
+    """The name is a text here, because the supervisor does not import the worker's modules."""
+    assert str(Path(tornado_multi.worker.watchdog.__file__)).endswith(WATCHDOG_FILE)
+
+
+def test_last_words_begin_with_the_error() -> None:
+    """What an earlier report had asked for is not part of them."""
+    last = f"Fatal Python error: Aborted\n\n{THEIRS}\n\nExtension modules: x (total: 1)"
+
+    assert last == last_stacks(f"{OTHER}\n\n{THEIRS}\n{last}\n")
+    assert None is last_stacks(f"{OTHER}\n\n{THEIRS}\n")
+    assert None is last_stacks("")
