@@ -21,9 +21,9 @@ Thread 0x00007ff8 (most recent call first):
 
 def test_the_watchdog_is_left_out_of_reports() -> None:
     """The threads of the app remain, in their order."""
-    text = "\n\n".join([OURS, OTHER, THEIRS]) + "\n"
+    text = f"{OURS}\n\n{OTHER}\n\n{THEIRS}" + "\n"
 
-    assert "\n\n".join([OTHER, THEIRS]) + "\n" == without_watchdog(text)
+    assert f"{OTHER}\n\n{THEIRS}" + "\n" == without_watchdog(text)
 
 
 def test_the_file_of_the_watchdog_is_where_it_is_looked_for() -> None:

@@ -1,0 +1,73 @@
+"""nginx in front of a service, for one test."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tornado.testing import bind_unused_port
+
+from support.cluster import is_listening
+from support.programs import require_program
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONFIGURATION = """
+daemon off;
+{user}
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    client_body_buffer_size 64k;
+    upstream app {{ server {upstream}; keepalive 16; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx_before(upstream: str, directory: Path, *, is_root: bool) -> Iterator[int]:
+    """Run nginx in front of ``127.0.0.1:PORT`` or ``unix:PATH``. Yields its own port.
+
+    It keeps connections to the service, as the docs advise.
+    """
+    program = require_program("nginx", "nginx")
+    directory.mkdir()
+    # Between this and nginx's own bind another process may take the port: nginx then says so.
+    probe, port = bind_unused_port(address="127.0.0.1")
+    probe.close()
+    file = directory / "nginx.conf"
+    user = "user root;" if is_root else ""  # whose directory it is
+    file.write_text(
+        CONFIGURATION.format(user=user, directory=directory, upstream=upstream, port=port)
+    )
+    with (directory / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [program, "-p", str(directory), "-e", str(directory / "error.log"), "-c", str(file)],
+            stderr=output,
+        )
+    try:
+        eventually(lambda: process.poll() is not None or is_listening(port))
+        assert process.poll() is None, (directory / "output").read_text()
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
