@@ -87,8 +87,12 @@ def last_stacks(text: str) -> str | None:
 
 
 def without_watchdog(text: str) -> str:
-    """Return what faulthandler has written without our own thread, which waits in every report."""
-    return "\n\n".join(block for block in text.split("\n\n") if WATCHDOG_FILE not in block)
+    """Return what faulthandler has written, the current thread first, and without our own one.
+
+    Ours waits in every report; faulthandler writes the current thread, which matters most, last.
+    """
+    blocks = [block for block in text.rstrip().split("\n\n") if WATCHDOG_FILE not in block]
+    return "\n\n".join(sorted(blocks, key=lambda block: not block.startswith("Current thread")))
 
 
 class Children:

@@ -36,7 +36,8 @@ def fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator[
         text = f"The system refused to fork worker {worker.fork_id}: {reason}."
         yield from fail_reload(state, Failure(text, ""), now_s)
     elif place := state.places.get(worker.fork_id):
-        yield from _back_off(place, worker, f"could not be forked: {reason}", now_s)
+        why = f"could not be forked: {reason}"
+        yield from _back_off(place, worker, why, {}, now_s)
 
 
 def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
@@ -200,7 +201,7 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
         reason = f"Worker {worker.fork_id} of the new generation {why} soon after it was ready."
         yield from fail_reload(state, Failure(reason, ""), now_s)
         return
-    yield from _back_off(place, worker, why, now_s)
+    yield from _back_off(place, worker, why, extra, now_s)
 
 
 def _is_finished(state: State, end: ProcessEnd) -> bool:
@@ -263,7 +264,9 @@ def restart_asked(state: State, fork_id: int) -> Iterator[ev.Effect]:
             worker.outdated = True
 
 
-def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[ev.Effect]:
+def _back_off(
+    place: Place, worker: Worker, why: str, extra: dict[str, Any], now_s: float
+) -> Iterator[ev.Effect]:
     place.failures += 1
     place.last_end = worker.failure or why
     pause_s = backoff_s(place.failures, place.fork_id)
@@ -272,7 +275,7 @@ def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[
         "error",
         worker_name(worker),
         f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:.2g} s.",
-        {"failures": place.failures, "retry_in_s": pause_s},
+        extra | {"failures": place.failures, "retry_in_s": pause_s},
     )
 
 

@@ -19,11 +19,12 @@ Thread 0x00007ff8 (most recent call first):
   File "/srv/shop/poller.py", line 3 in poll"""
 
 
-def test_the_watchdog_is_left_out_of_reports() -> None:
-    """The threads of the app remain, in their order."""
+def test_the_watchdog_is_left_out_of_reports_and_the_current_thread_is_first() -> None:
+    """The line that blocks is looked for at the top; faulthandler writes it last."""
     text = f"{OURS}\n\n{OTHER}\n\n{THEIRS}" + "\n"
 
-    assert f"{OTHER}\n\n{THEIRS}" + "\n" == without_watchdog(text)
+    assert f"{THEIRS}\n\n{OTHER}" == without_watchdog(text)
+    assert THEIRS == without_watchdog(f"{THEIRS}\n")
 
 
 def test_the_file_of_the_watchdog_is_where_it_is_looked_for() -> None:
