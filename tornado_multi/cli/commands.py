@@ -67,6 +67,9 @@ LogDir = Annotated[
     str | None, Parameter(help="Read the files there, also when the service is not running.")
 ]
 LogFile = Annotated[str | None, Parameter(help="Read this file, as above.")]
+Check = Annotated[
+    bool, Parameter(negative="", help="Exit with 1 if no worker is ready to answer.")
+]
 StrictWarnings = Annotated[
     bool, Parameter(negative="", help="Exit with 1 for warnings too, not for errors alone.")
 ]
@@ -207,10 +210,10 @@ def _check(app_arguments: AppArguments) -> Callable[..., Any]:
     return check
 
 
-def _status(*, json: Json = False, **groups: Any) -> int:
+def _status(*, json: Json = False, check: Check = False, **groups: Any) -> int:
     from tornado_multi.cli.status import status
 
-    return status(unmirror(ControlSettings, groups.get("control")), as_json=json)
+    return status(unmirror(ControlSettings, groups.get("control")), as_json=json, check=check)
 
 
 def _stop(*, json: Json = False, **groups: Any) -> int:
@@ -264,6 +267,7 @@ def _logs(
 
 for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
     _function.__annotations__["json"] = Json
+_status.__annotations__["check"] = Check
 _reload.__annotations__["wait_drain"] = WaitDrain
 _scale.__annotations__["workers"] = Count
 _restart.__annotations__["fork_id"] = ForkId

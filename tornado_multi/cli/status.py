@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 MIB_BYTES = 1024 * 1024
 MOST_SLOW_STEPS = 3
 """Handlers that are named per worker, the slowest first."""
+RECENT_S = 600.0
+"""A death is told for so long below the table."""
 
 
-def status(settings: ControlSettings, *, as_json: bool) -> int:
-    """Print the status. Returns the exit code."""
+def status(settings: ControlSettings, *, as_json: bool, check: bool = False) -> int:
+    """Print the status. Returns the exit code.
+
+    Args: check: exit with 1 if no worker can answer.
+    """
     try:
         connection = connect(settings)
         replies = list(connection.ask(Request("status")))
@@ -39,7 +44,15 @@ def status(settings: ControlSettings, *, as_json: bool) -> int:
         print(json.dumps(last["status"], indent=2, ensure_ascii=False))
     else:
         _print_table(last["status"])
+    if check and not any(_answers(row) for row in last["status"]["workers"]):
+        print("tornado-multi: No worker is ready.", file=sys.stderr)
+        return int(ExitCode.NO)
     return int(ExitCode.DONE)
+
+
+def _answers(row: dict[str, Any]) -> bool:
+    """Tell whether a worker is ready, and its event loop runs."""
+    return row["state"] == "ready" and row.get("silent_s") is None
 
 
 def _print_table(data: dict[str, Any]) -> None:
@@ -52,7 +65,7 @@ def _print_table(data: dict[str, Any]) -> None:
     limit_bytes = data["memory_limit_bytes"]
     limit = "" if limit_bytes is None else f"  memory limit {limit_bytes / MIB_BYTES:.0f} MiB"
     console.print(
-        f"{data['name']}  {data['state']}  supervisor {data['pid']}  generation "
+        f"{data['name']}  {data['state']}{_missing(data)}  supervisor {data['pid']}  generation "
         f"{data['generation']}  up {_duration(data['uptime_s'])}  {addresses}{limit}",
         soft_wrap=True,
     )
@@ -69,14 +82,24 @@ def _print_table(data: dict[str, Any]) -> None:
             console.print(f"worker {row['fork_id']}: {text}", soft_wrap=True, markup=False)
 
 
+def _missing(data: dict[str, Any]) -> str:
+    """Return how many workers are ready, if a service that serves has fewer than it should."""
+    ready, desired = data.get("ready_workers"), data.get("desired_workers")
+    if data["state"] != "serving" or ready is None or desired is None or ready >= desired:
+        return ""
+    return f"  {ready} of {desired} ready"
+
+
 def _troubles(row: dict[str, Any]) -> Iterator[str]:
     """Yield what somebody should know of a worker beyond its figures."""
-    if row["last_end"] and row["state"] == "backoff":
-        yield f"{row['last_end']}; next try in {max(0.1, row['retry_in_s']):.2g} s"
     # A supervisor that was not restarted since an update may not know the newer keys.
+    yield from _past(row)
     if row.get("silent_s") is not None:
         where = f" in {row['route']}" if row["route"] else ""
-        yield f"its event loop has not run for {row['silent_s']:.1f} s{where}"
+        if row.get("is_stopped"):
+            yield f"its process is stopped, for {row['silent_s']:.1f} s (SIGSTOP, or a debugger)"
+        else:
+            yield f"its event loop has not run for {row['silent_s']:.1f} s{where}"
     steps = sorted(row.get("slow_steps") or [], key=lambda step: -step["longest_s"])
     for step in steps[:MOST_SLOW_STEPS]:
         times = "once" if step["count"] == 1 else f"{step['count']} times"
@@ -86,6 +109,26 @@ def _troubles(row: dict[str, Any]) -> Iterator[str]:
     for resource in row["resources"] or []:
         if resource["healthy"] is False:
             yield f"the resource {resource['name']} is not well: {resource['health']}"
+
+
+def _past(row: dict[str, Any]) -> Iterator[str]:
+    """Yield what became of the workers that had this place before."""
+    age_s = row.get("last_end_age_s")
+    if row["state"] == "draining":
+        return  # it is said beside its successor
+    if row["state"] == "backoff":
+        why = f"{row['last_end']}; " if row["last_end"] else ""
+        retry_s = row["retry_in_s"]
+        when = "waits for a zygote" if retry_s is None else f"next try in {max(0.1, retry_s):.2g} s"
+        yield f"{why}{when}"
+    elif row["state"] == "stopped":
+        if row["last_end"]:
+            yield row["last_end"]
+    elif row["last_end"] and age_s is not None and age_s < RECENT_S:
+        yield f"last died {_duration(age_s)} ago: {row['last_end']}"
+    if row.get("recycled"):
+        times = "once" if row["recycled"] == 1 else f"{row['recycled']} times"
+        yield f"replaced {times} for a limit, the last time because {row['last_recycle']}"
 
 
 _COLUMNS: list[tuple[str, Any]] = [

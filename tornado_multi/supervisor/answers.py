@@ -184,6 +184,8 @@ class Answers:
             return
         self._post(ev.RestartAsked(fork_id))
         async for reply in self._answer_settled({fork_id}):
+            if reply[0] == "error":
+                self._post(ev.RestartGivenUp(fork_id))
             yield reply
 
     async def _answer_settled(self, fork_ids: set[int]) -> AsyncIterator[Reply]:

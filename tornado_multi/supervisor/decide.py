@@ -31,6 +31,7 @@ from tornado_multi.supervisor.stopping import stop_asked
 from tornado_multi.supervisor.worker_events import (
     fork_refused,
     restart_asked,
+    restart_given_up,
     say_ready,
     serve_if_ready,
     worker_boot_failed,
@@ -159,6 +160,8 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
                 yield from serve_if_ready(state)
         case ev.RestartAsked(fork_id):
             yield from restart_asked(state, fork_id)
+        case ev.RestartGivenUp(fork_id):
+            restart_given_up(state, fork_id)
         case ev.ReopenAsked() if state.phase is not Phase.FINISHED:
             yield ev.Say("info", "supervisor", "Reopening the log files.")
             yield ev.ReopenLogs()

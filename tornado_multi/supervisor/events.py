@@ -213,6 +213,13 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartGivenUp:
+    """Who asked for the restart was told that it failed: it must not be carried out later."""
+
+    fork_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReopenAsked:
     """By SIGUSR1: log files have been moved away."""
 
@@ -282,6 +289,7 @@ Event = (
     | SettingsRefused
     | ScaleAsked
     | RestartAsked
+    | RestartGivenUp
     | ReopenAsked
     | HookForked
     | HookRefused

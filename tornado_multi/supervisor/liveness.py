@@ -41,6 +41,7 @@ def looked(state: State, event: ev.Looked, now_s: float) -> Iterator[ev.Effect]:
         worker = state.workers.get(sample.row)
         if worker is None or not is_judged(worker):
             continue
+        worker.is_stopped = sample.is_stopped
         if sample.beat_age_s < state.limits.hang_warn_s:
             yield from _runs_again(worker, now_s)
         elif sample.beat_age_s >= state.limits.hang_timeout_s and state.phase is Phase.SERVING:

@@ -127,6 +127,9 @@ def _replace_unwanted(state: State, now_s: float) -> Iterator[ev.Effect]:
             replaced = unwanted and (has_successor or worker.state is WorkerState.STARTING)
             if replaced or fork_id not in state.places:
                 drain_s = state.limits.drain_timeout_s
+                if worker.recycle_reason is not None and (place := state.places.get(fork_id)):
+                    place.recycled += 1
+                    place.last_recycle = worker.recycle_reason
                 yield from tell_to_leave(state, worker, drain_s, now_s)
 
 

@@ -93,7 +93,9 @@ def scale(state: State, desired_workers: int) -> None:
     for fork_id in range(desired_workers):
         state.places.setdefault(fork_id, Place(fork_id))
     for fork_id in [item for item in state.places if item >= desired_workers]:
-        state.past_requests += state.places.pop(fork_id).past_requests
+        place = state.places.pop(fork_id)
+        state.past_requests += place.past_requests
+        state.past_recycled += place.recycled
 
 
 def imported(state: State, zygote: Zygote, workers: int | None) -> None:
@@ -263,6 +265,7 @@ def _end(state: State, reload: Reload, now_s: float) -> Iterator[ev.Effect]:
             f"The reload failed: {failure.reason}\n{failure.detail}".rstrip()
             + f"\nGeneration {report.generation} serves on."
         )
-        yield ev.Say("error", "supervisor", text)
+        extra = {} if failure.death is None else {"death": failure.death}
+        yield ev.Say("error", "supervisor", text, extra)
     if state.reload_queued and state.phase is Phase.SERVING:
         yield from _begin(state, now_s)

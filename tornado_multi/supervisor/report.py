@@ -45,10 +45,14 @@ class Reporter:
             return
         _write(self._block_stream, "".join(f"{line}\n" for line in lines))
 
-    def failure(self, reason: str, detail: str) -> None:
-        """Write why the service ends before it served: the traceback last, as Python does."""
+    def failure(self, reason: str, detail: str, death: dict[str, Any] | None = None) -> None:
+        """Write why the service ends before it served: the traceback last, as Python does.
+
+        Args: death: of the worker that is to blame, for machines.
+        """
         if self._form == "json":
-            self._write_json("error", "supervisor", reason, {"detail": detail})
+            extra = {"detail": detail} | ({} if death is None else {"death": death})
+            self._write_json("error", "supervisor", reason, extra)
             return
         _write(self._stream, f"{reason}\n{detail}".rstrip() + "\n")
 

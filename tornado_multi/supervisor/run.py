@@ -347,7 +347,8 @@ class Supervisor:
 
     def _finish(self) -> None:
         if self._state.failure is not None:
-            self._reporter.failure(self._state.failure.reason, self._state.failure.detail)
+            failure = self._state.failure
+            self._reporter.failure(failure.reason, failure.detail, failure.death)
         else:
             self._reporter.say(ev.Say("info", "supervisor", "Stopped."))
         if not self._finished.done():

@@ -14,6 +14,10 @@ from enum import StrEnum
 from typing import Any
 
 
+KEPT_SERVED = 4
+"""More than a reload that fails, and a zygote lost meanwhile, can make unwanted again."""
+
+
 class Phase(StrEnum):
     """What the service as a whole is doing."""
 
@@ -94,6 +98,8 @@ class Worker:
     """Why it asks for a successor, if it does."""
     silent_since_s: float | None = None
     """Monotonic. When its loop was found not to run; None: it runs."""
+    is_stopped: bool = False
+    """Its loop does not run because the process is stopped (SIGSTOP, a debugger)."""
     reported_s: float | None = None
     """Monotonic. When its stacks were last put into the log."""
     is_aborted: bool = False
@@ -116,6 +122,12 @@ class Place:
     put_off_s: float | None = None
     """Monotonic. Since when it has waited for the budget of respawns; None: it doesn't."""
     last_end: str | None = None
+    last_end_s: float | None = None
+    """Monotonic."""
+    recycled: int = 0
+    """Workers that left because they had reached a limit of theirs."""
+    last_recycle: str | None = None
+    """Which limit that was, the last time."""
     past_requests: int = 0
     """Counted by workers that have ended."""
     is_finished: bool = False
@@ -143,6 +155,8 @@ class Failure:
 
     reason: str
     detail: str
+    death: dict[str, Any] | None = None
+    """What is known of the death of the worker that is to blame, if one is."""
 
 
 class ReloadStep(StrEnum):
@@ -261,6 +275,10 @@ class State:
     hook_count: int = 0
     past_requests: int = 0
     """Counted by workers of places that a scale-down took away."""
+    past_recycled: int = 0
+    """As above, of workers that had reached a limit."""
+    served_generations: list[int] = field(default_factory=list)
+    """Generations that have had a ready worker, the last few, in order."""
     respawns_s: list[float] = field(default_factory=list)
     """Monotonic. When workers were started in place of ones that died young: the last minute's."""
     budget_said_s: float | None = None
@@ -305,15 +323,21 @@ class State:
         return self.audits.get(self.serving_generation())
 
     def serving_generation(self) -> int:
-        """Return the newest generation that takes requests; 0 before the first."""
-        return max(
-            (
-                worker.generation
-                for worker in self.workers.values()
-                if worker.state is WorkerState.READY and self.is_wanted(worker)
-            ),
-            default=0,
-        )
+        """Return the newest generation that takes requests; if no worker is ready, the one that did
+        so last; 0 before the first.
+        """
+        ready = [
+            worker.generation
+            for worker in self.workers.values()
+            if worker.state is WorkerState.READY and self.is_wanted(worker)
+        ]
+        past = [item for item in self.served_generations if self.generation_is_wanted(item)]
+        return max(ready or past or self.served_generations, default=0)
+
+    def note_served(self, generation: int) -> None:
+        """Remember that a worker of this generation has been ready."""
+        if generation not in self.served_generations:
+            self.served_generations = sorted([*self.served_generations, generation])[-KEPT_SERVED:]
 
 
 def to_plain(state: State) -> dict[str, Any]:

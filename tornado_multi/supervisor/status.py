@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tornado_multi.process import scoreboard as sb
-from tornado_multi.supervisor.state import Reload, State, Worker, WorkerState
+from tornado_multi.supervisor.reconciling import filling_zygote
+from tornado_multi.supervisor.state import Phase, Place, Reload, State, Worker, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,11 @@ def build_status(
     rows += [
         _empty_row(state, fork_id, now_s) for fork_id in state.places if fork_id not in present
     ]
+    ready = {
+        worker.fork_id
+        for worker in state.workers.values()
+        if worker.state is WorkerState.READY and not worker.leaving
+    }
     past = state.past_requests + sum(place.past_requests for place in state.places.values())
     return {
         "pid": identity.pid,
@@ -87,6 +93,8 @@ def build_status(
         "control": identity.control_path,
         "memory_limit_bytes": identity.memory_limit_bytes,
         "generation": state.serving_generation(),
+        "ready_workers": len(ready.intersection(state.places)),
+        "desired_workers": sum(not place.is_finished for place in state.places.values()),
         "listeners": [
             {"address": address, "backlog": identity.backlog} for address in identity.addresses
         ],
@@ -107,6 +115,8 @@ def build_status(
         },
         "strangers_reaped": strangers_reaped,
         "requests_total": past + sum(row["requests"] or 0 for row in rows),
+        "recycled_total": state.past_recycled
+        + sum(place.recycled for place in state.places.values()),
         "workers": sorted(rows, key=lambda row: row["fork_id"]),
         "reload": None if state.reload is None else reload_progress(state),
         "last_reload": None if state.last_reload is None else dataclasses.asdict(state.last_reload),
@@ -143,14 +153,30 @@ def _worker_row(
         "silent_s": (
             None if worker.silent_since_s is None else round(now_s - worker.silent_since_s, 3)
         ),
+        "is_stopped": worker.is_stopped,
         "route": route_name(worker.row, route_id) if route_id else None,
         "pss_bytes": field(sb.PSS_BYTES) or None,
         "rss_bytes": field(sb.RSS_BYTES) or None,
         "cpu_s": round(field(sb.CPU_NS) / NS_PER_S, 6) if beat_ns else None,
         "uptime_s": round(now_s - worker.started_s, 3),
-        "restarts": place.restarts if place else None,
-        "last_end": place.last_end if place else None,
+        **_past(place, now_s),
         "retry_in_s": None,
+    }
+
+
+def _past(place: Place | None, now_s: float) -> dict[str, Any]:
+    """Return what a place remembers of its former workers; None: a place that is gone."""
+    if place is None:
+        return dict.fromkeys(
+            ["restarts", "last_end", "last_end_age_s", "recycled", "last_recycle"]
+        )
+    ended_s = place.last_end_s
+    return {
+        "restarts": place.restarts,
+        "last_end": place.last_end,
+        "last_end_age_s": None if ended_s is None else round(max(0.0, now_s - ended_s), 3),
+        "recycled": place.recycled,
+        "last_recycle": place.last_recycle,
     }
 
 
@@ -163,22 +189,31 @@ def _shown_state(worker: Worker) -> WorkerState:
 
 def _empty_row(state: State, fork_id: int, now_s: float) -> dict[str, Any]:
     place = state.places[fork_id]
-    waiting = place.retry_at_s is not None
+    # What serves is to have a worker in each place: if it has not, it waits, if for a zygote only.
+    is_serving = state.phase is Phase.SERVING and not place.is_finished
+    waiting = place.retry_at_s is not None or is_serving
+    retry_at_s = _retry_at_s(state, place) if waiting else None
     known = {
         "pool": "web",
         "fork_id": fork_id,
         "state": str(WorkerState.BACKOFF if waiting else WorkerState.STOPPED),
-        "restarts": place.restarts,
-        "last_end": place.last_end,
-        "retry_in_s": None
-        if place.retry_at_s is None
-        else round(max(0.0, place.retry_at_s - now_s), 3),
+        **_past(place, now_s),
+        "retry_in_s": None if retry_at_s is None else round(max(0.0, retry_at_s - now_s), 3),
     }
     unknown = (
-        "pid generation requests in_flight connections loop_lag_s beat_age_s silent_s route "
-        "pss_bytes rss_bytes cpu_s uptime_s resources slow_steps"
+        "pid generation requests in_flight connections loop_lag_s beat_age_s silent_s is_stopped "
+        "route pss_bytes rss_bytes cpu_s uptime_s resources slow_steps"
     )
     return known | dict.fromkeys(unknown.split())
+
+
+def _retry_at_s(state: State, place: Place) -> float | None:
+    """Return when a place that waits is tried next; None: when the zygote has imported the app."""
+    if filling_zygote(state) is not None:
+        return place.retry_at_s
+    if state.zygote_retry_at_s is None:
+        return None
+    return max(state.zygote_retry_at_s, place.retry_at_s or 0.0)
 
 
 def reload_progress(state: State) -> dict[str, Any]:
@@ -251,7 +286,13 @@ def unsettled_problem(state: State, fork_ids: set[int]) -> str | None:
             return f"Worker {fork_id} does not come up: {place.last_end}."
         if place.is_finished:
             return f"Worker {fork_id} has {place.last_end}."
-    if state.zygote_retry_at_s is not None and state.zygote_problem is not None:
+    coming = {
+        worker.fork_id
+        for worker in state.workers.values()
+        if not worker.leaving and state.is_wanted(worker)
+    }
+    no_zygote = state.zygote_retry_at_s is not None and state.zygote_problem is not None
+    if no_zygote and not coming.issuperset(fork_ids):
         return f"No worker can be forked: {state.zygote_problem}"
     return None
 

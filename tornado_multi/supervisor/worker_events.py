@@ -9,6 +9,7 @@ from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.hook_calls import call_hook
 from tornado_multi.supervisor.pauses import HEALTHY_AFTER_S, OUTSIDE_KILLS, backoff_s, count_kill
+from tornado_multi.supervisor.reconciling import filling_zygote
 from tornado_multi.supervisor.reloading import became_ready, concerns, fail_reload
 from tornado_multi.supervisor.state import Failure, Phase, Place, State, Worker, WorkerState
 from tornado_multi.supervisor.stopping import fail
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tornado_multi.process.linux import ProcessEnd
+
+OWN_ABORT = "Fatal Python error: Aborted"
+"""How faulthandler begins what it writes at ABRT, ours included."""
 
 
 def fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator[ev.Effect]:
@@ -35,9 +39,9 @@ def fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator[
     if concerns(state, worker.generation):
         text = f"The system refused to fork worker {worker.fork_id}: {reason}."
         yield from fail_reload(state, Failure(text, ""), now_s)
-    elif place := state.places.get(worker.fork_id):
+    elif worker.fork_id in state.places:
         why = f"could not be forked: {reason}"
-        yield from _back_off(place, worker, why, {}, now_s)
+        yield from _back_off(state, worker, why, {}, now_s)
 
 
 def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
@@ -50,6 +54,7 @@ def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     worker.state = WorkerState.READY
     worker.ready_s = now_s
     worker.deadline_s = None
+    state.note_served(worker.generation)
     became_ready(state, worker, now_s)
     if state.phase is Phase.SERVING:
         if worker.pid is None:  # the zygote, which announces it, was slower
@@ -106,9 +111,10 @@ def worker_draining(state: State, row: int, now_s: float) -> Iterator[ev.Effect]
         worker.deadline_s = now_s + state.limits.drain_timeout_s + state.limits.kill_grace_s
         if place := state.places.get(worker.fork_id):
             place.restarts += 1
-            place.last_end = "told to leave by SIGTERM"
+            _note_end(place, "told to leave by SIGTERM", now_s)
             count_kill(place, now_s)
-        yield ev.Say("info", worker_name(worker), "Told to leave by SIGTERM; replacing it.")
+        text = f"Told to leave by SIGTERM; {_replacing(state)}."
+        yield ev.Say("info", worker_name(worker), text)
     worker.state = WorkerState.DRAINING
 
 
@@ -136,16 +142,32 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that an end is explained
-    state: State, event: ev.WorkerEnded, now_s: float
-) -> Iterator[ev.Effect]:
-    """Take in the end of a worker: say why it ended, and what follows."""
-    end, requests = event.end, event.requests
+def worker_ended(state: State, event: ev.WorkerEnded, now_s: float) -> Iterator[ev.Effect]:
+    """Take in the end of a worker: say why it ended, and what follows; then where it was."""
     worker = state.workers.pop(event.row, None)
     if worker is None:
         return
+    yield from _explain(state, worker, event, now_s)
+    if event.stacks is not None:
+        yield _say_stacks(worker, event.stacks)
+
+
+def _say_stacks(worker: Worker, stacks: str) -> ev.Say:
+    """Return the line about a worker's threads at its end; at our own ABRT it has not crashed."""
+    if worker.is_aborted and stacks.startswith(OWN_ABORT):
+        text = "Where its threads were when the supervisor ended it:\n"
+        text += stacks.removeprefix(OWN_ABORT).lstrip("\n")
+        return ev.Say("warning", worker_name(worker), text.rstrip())
+    return ev.Say("error", worker_name(worker), f"Its last words:\n{stacks}")
+
+
+def _explain(  # noqa: C901, PLR0911, PLR0912 - one return for each way that an end is explained
+    state: State, worker: Worker, event: ev.WorkerEnded, now_s: float
+) -> Iterator[ev.Effect]:
+    end, requests = event.end, event.requests
     place = state.places.get(worker.fork_id)
-    yield from call_hook(state, "on_worker_exit", _exit_report(worker, place, event, now_s), now_s)
+    death = _exit_report(worker, place, event, now_s)
+    yield from call_hook(state, "on_worker_exit", death, now_s)
     if place is not None:
         place.past_requests += requests
     else:
@@ -157,9 +179,8 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
         why += f", for want of memory ({event.oom})"
     if event.in_flight:
         why += f", with {_count(event.in_flight, 'request')} in flight ({event.route} begun last)"
-    if event.stacks is not None:
-        yield ev.Say("error", worker_name(worker), f"Its last words:\n{event.stacks}")
-    extra = {"death": _exit_report(worker, place, event, now_s)}
+    extra = {"death": death}
+    _blame(state, worker, death)
     if worker.leaving or state.phase is Phase.STOPPING:
         if (state.failure is None and worker.kill_reason) or (
             end.exit_code != 0 and worker.failure is None
@@ -169,16 +190,17 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
     boot_fault = worker.ready_s is None and (
         worker.kill_reason is not None or end.signal_number not in OUTSIDE_KILLS
     )
+    # What it was killed for says already that it was not ready.
+    too_soon = "" if worker.kill_reason else " before it was ready"
+    boot_failure = worker.failure or f"Worker {worker.fork_id} {why}{too_soon}."
     if state.phase is Phase.BOOTING and boot_fault and not _is_finished(state, end):
-        reason = worker.failure or f"Worker {worker.fork_id} {why} before it was ready."
-        yield from fail(state, Failure(reason, ""), ExitCode.BOOT_FAILED, now_s)
+        yield from fail(state, Failure(boot_failure, "", death), ExitCode.BOOT_FAILED, now_s)
         return
     if _is_finished(state, end):
         yield from _finished(state, worker, place, now_s)
         return
     if boot_fault and concerns(state, worker.generation):
-        reason = worker.failure or f"Worker {worker.fork_id} {why} before it was ready."
-        yield from fail_reload(state, Failure(reason, ""), now_s)
+        yield from fail_reload(state, Failure(boot_failure, "", death), now_s)
         return
     if place is None:
         return
@@ -193,15 +215,34 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
     if healthy_s >= HEALTHY_AFTER_S:
         place.failures = 0
     if from_outside or healthy_s >= HEALTHY_AFTER_S:
-        place.last_end = why
-        yield ev.Say("warning", worker_name(worker), f"The worker {why}; replacing it.", extra)
+        _note_end(place, why, now_s)
+        text = f"The worker {why}; {_replacing(state)}."
+        yield ev.Say("warning", worker_name(worker), text, extra)
         count_kill(place, now_s)
         return
     if concerns(state, worker.generation):
         reason = f"Worker {worker.fork_id} of the new generation {why} soon after it was ready."
-        yield from fail_reload(state, Failure(reason, ""), now_s)
+        yield from fail_reload(state, Failure(reason, "", death), now_s)
         return
-    yield from _back_off(place, worker, why, extra, now_s)
+    yield from _back_off(state, worker, why, extra, now_s)
+
+
+def _blame(state: State, worker: Worker, death: dict[str, Any]) -> None:
+    """Add a death to the failure of the boot or the reload that this worker has told before."""
+    for failure in (state.failure, state.reload and state.reload.failure):
+        if failure and failure.death is None and failure.reason == worker.failure:
+            failure.death = death
+
+
+def _note_end(place: Place, why: str, now_s: float) -> None:
+    place.last_end, place.last_end_s = why, now_s
+
+
+def _replacing(state: State) -> str:
+    """Return what is done about a lost worker, now or when it can be."""
+    if filling_zygote(state) is None:
+        return "replacing it as soon as a zygote is ready"
+    return "replacing it"
 
 
 def _is_finished(state: State, end: ProcessEnd) -> bool:
@@ -217,7 +258,7 @@ def _finished(
         yield from fail_reload(state, Failure(text, ""), now_s)
     elif place is not None and state.is_wanted(worker):
         place.is_finished = True
-        place.last_end = "finished: its main program returned"
+        _note_end(place, "finished: its main program returned", now_s)
         yield ev.Say("info", worker_name(worker), "Finished: its main program returned.")
         yield from serve_if_ready(state)
 
@@ -264,17 +305,44 @@ def restart_asked(state: State, fork_id: int) -> Iterator[ev.Effect]:
             worker.outdated = True
 
 
+def restart_given_up(state: State, fork_id: int) -> None:
+    """Forget a restart that was answered as failed: the worker that serves stays.
+
+    Not if a successor is on its way after all, nor if the worker has reached a limit of its own.
+    """
+    here = [item for item in state.workers.values() if item.fork_id == fork_id and not item.leaving]
+    if any(state.is_wanted(worker) for worker in here):
+        return
+    serving = [
+        worker
+        for worker in here
+        if worker.state is WorkerState.READY
+        and worker.recycle_reason is None
+        and state.generation_is_wanted(worker.generation)
+    ]
+    if serving:
+        max(serving, key=lambda worker: worker.generation).outdated = False
+        if place := state.places.get(fork_id):
+            place.retry_at_s = place.put_off_s = None
+
+
 def _back_off(
-    place: Place, worker: Worker, why: str, extra: dict[str, Any], now_s: float
+    state: State, worker: Worker, why: str, extra: dict[str, Any], now_s: float
 ) -> Iterator[ev.Effect]:
+    """Note a young death: its place waits. There must be such a place."""
+    place = state.places[worker.fork_id]
     place.failures += 1
-    place.last_end = worker.failure or why
+    _note_end(place, worker.failure or why, now_s)
     pause_s = backoff_s(place.failures, place.fork_id)
     place.retry_at_s = now_s + pause_s
+    text = f"The worker {why}, {_count(place.failures, 'young death')} in a row; "
+    text += f"next try in {pause_s:.2g} s"
+    if filling_zygote(state) is None:
+        text += ", or when a zygote is ready, if that is later"
     yield ev.Say(
         "error",
         worker_name(worker),
-        f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:.2g} s.",
+        f"{text}.",
         extra | {"failures": place.failures, "retry_in_s": pause_s},
     )
 
