@@ -421,13 +421,15 @@ class World:
                 self.hook_acts(one)
 
     def a_command(self) -> ev.Event:
-        match self.random.randrange(4):
+        match self.random.randrange(5):
             case 0:
                 return ev.ReloadAsked("SIGHUP")
             case 1:
                 return ev.ScaleAsked(self.random.randint(1, MOST_WORKERS))
             case 2:
                 return ev.ReopenAsked()
+            case 3:
+                return ev.RestartGivenUp(self.random.randrange(MOST_WORKERS))
             case _:
                 return ev.RestartAsked(self.random.randrange(MOST_WORKERS))
 

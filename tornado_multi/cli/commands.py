@@ -67,9 +67,7 @@ LogDir = Annotated[
     str | None, Parameter(help="Read the files there, also when the service is not running.")
 ]
 LogFile = Annotated[str | None, Parameter(help="Read this file, as above.")]
-Check = Annotated[
-    bool, Parameter(negative="", help="Exit with 1 if no worker is ready to answer.")
-]
+Check = Annotated[bool, Parameter(negative="", help="Exit with 1 if no worker is ready to answer.")]
 StrictWarnings = Annotated[
     bool, Parameter(negative="", help="Exit with 1 for warnings too, not for errors alone.")
 ]

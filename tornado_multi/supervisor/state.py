@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-
 KEPT_SERVED = 4
 """More than a reload that fails, and a zygote lost meanwhile, can make unwanted again."""
 

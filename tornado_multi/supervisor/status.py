@@ -167,9 +167,7 @@ def _worker_row(
 def _past(place: Place | None, now_s: float) -> dict[str, Any]:
     """Return what a place remembers of its former workers; None: a place that is gone."""
     if place is None:
-        return dict.fromkeys(
-            ["restarts", "last_end", "last_end_age_s", "recycled", "last_recycle"]
-        )
+        return dict.fromkeys(["restarts", "last_end", "last_end_age_s", "recycled", "last_recycle"])
     ended_s = place.last_end_s
     return {
         "restarts": place.restarts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from support.histories import (
     BOOT_FAILED,
@@ -10,6 +12,7 @@ from support.histories import (
     KILLED,
     LEFT,
     Moment,
+    Replay,
     importing,
     loaded,
     replay,
@@ -166,10 +169,37 @@ def test_a_failure_at_the_first_boot_ends_the_service(
     """What can't boot is not tried again: the service ends, with its reason and its exit code."""
     seen = replay(history)
 
-    assert failure == seen.state.failure
+    assert failure == without_death(seen)
     assert code == seen.state.exit_code
     assert ev.Finish() == seen.all_effects[-1]
     assert seen.state.phase is Phase.FINISHED
+
+
+def without_death(seen: Replay) -> Failure | None:
+    failure = seen.state.failure
+    return failure and dataclasses.replace(failure, death=None)
+
+
+def test_the_failure_of_a_boot_has_the_death_that_is_to_blame() -> None:
+    """Of the worker that was killed for it, not of a sibling that left with it; nothing is said twice."""
+    seen = replay(loaded(), workers=2).then(
+        (1.0, ev.WorkerForked(0, 200)),
+        (1.0, ev.WorkerForked(1, 201)),
+        (60.0, ev.DeadlinePassed()),
+        (60.1, ev.WorkerEnded(0, KILLED, 0)),
+        (60.1, ev.WorkerEnded(1, KILLED, 0)),
+    )
+    failure = seen.state.failure
+
+    assert failure is not None
+    assert (
+        "Worker 0 was killed: it did not report ready within 60 s (boot_timeout_s)."
+        == failure.reason
+    )
+    assert failure.death is not None
+    assert (200, "did not report ready within 60 s (boot_timeout_s)", False) == tuple(
+        failure.death[key] for key in ("pid", "kill_reason", "was_ready")
+    )
 
 
 def test_the_first_failure_is_the_one_that_is_told() -> None:
@@ -183,7 +213,10 @@ def test_the_first_failure_is_the_one_that_is_told() -> None:
     ]
     seen = replay(history, workers=4)
 
-    assert Failure("worker 0 failed", "Tb") == seen.state.failure
+    assert Failure("worker 0 failed", "Tb") == without_death(seen)
+    assert seen.state.failure is not None
+    assert seen.state.failure.death is not None
+    assert 200 == seen.state.failure.death["pid"]
     assert [] == [effect for effect in seen.all_effects if isinstance(effect, ev.Say)]
     assert ev.Finish() == seen.all_effects[-1]
 

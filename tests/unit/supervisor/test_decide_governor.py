@@ -9,11 +9,21 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from support.histories import CRASHED, KILLED, LIMITS, Replay, replay, serving, started_worker
+from support.histories import (
+    CRASHED,
+    FAILED,
+    KILLED,
+    LIMITS,
+    Replay,
+    replay,
+    serving,
+    started_worker,
+)
 
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.decide import next_deadline_s
 from tornado_multi.supervisor.state import WorkerState
+from tornado_multi.supervisor.status import unsettled_problem
 
 if TYPE_CHECKING:
     from tornado_multi.process.linux import ProcessEnd
@@ -204,3 +214,81 @@ def test_a_larger_budget_of_a_reload_counts_at_the_next_start() -> None:
     seen.then((104.5, ev.DeadlinePassed()))
 
     assert [ev.ForkWorker(1, 0, 0)] == starts_of(seen.effects)
+
+
+# --- restarts that fail ---------------------------------------------------------------------------
+
+
+def without_zygote() -> Replay:
+    """Two workers serve, and the zygote can't be replaced: the code on disk is broken."""
+    return replay(serving(2), workers=2).then(
+        (10.0, ev.ZygoteEnded(1, KILLED)),
+        (10.1, ev.ZygoteLoadFailed(2, "SyntaxError", "", usage=False)),
+        (10.1, ev.ZygoteEnded(2, FAILED)),
+    )
+
+
+def test_a_restart_that_failed_is_not_carried_out_later() -> None:
+    """Who was told that it failed does not expect a new worker when the code is mended."""
+    seen = without_zygote().then((10.5, ev.RestartAsked(1)))
+
+    assert "No worker can be forked: SyntaxError" == unsettled_problem(seen.state, {1})
+
+    seen.then(
+        (10.5, ev.RestartGivenUp(1)), (11.2, ev.DeadlinePassed()), (11.3, ev.ZygoteLoaded(3, 0.1))
+    )
+
+    assert [] == seen.acts
+    assert [1, 1] == [worker.generation for worker in seen.state.workers.values()]
+
+
+def test_a_successor_that_is_on_its_way_is_no_failure() -> None:
+    """The zygote that forked it may be gone since."""
+    seen = replay(serving(2), workers=2).then(
+        (10.0, ev.RestartAsked(1)),
+        (10.1, ev.WorkerForked(2, 202)),
+        (10.2, ev.ZygoteEnded(1, KILLED)),
+        (10.3, ev.ZygoteLoadFailed(2, "SyntaxError", "", usage=False)),
+        (10.3, ev.ZygoteEnded(2, FAILED)),
+    )
+
+    assert None is unsettled_problem(seen.state, {1})
+
+    seen.then((10.4, ev.RestartGivenUp(1)), (10.5, ev.WorkerReady(2)))
+
+    assert [ev.DrainWorker(1, LIMITS.drain_timeout_s)] == seen.acts
+
+
+def test_a_restart_whose_successor_fails_is_over_with_its_answer() -> None:
+    """The worker that serves stays; no further successor is tried."""
+    seen = replay(serving(2), workers=2).then(
+        (10.0, ev.RestartAsked(1)),
+        (10.1, ev.WorkerForked(2, 202)),
+        (10.2, ev.WorkerEnded(2, FAILED, 0)),
+    )
+
+    assert "Worker 1 does not come up: exited with code 1." == unsettled_problem(seen.state, {1})
+
+    seen.then((10.3, ev.RestartGivenUp(1)))
+
+    assert None is next_deadline_s(seen.state)
+    assert None is unsettled_problem(seen.state, {1})
+
+
+def test_a_worker_that_has_reached_a_limit_is_replaced_all_the_same() -> None:
+    """That was not ordered by the command that failed."""
+    seen = without_zygote().then((10.4, ev.WorkerWorn(1, "it is old")), (10.5, ev.RestartAsked(1)))
+    seen.then(
+        (10.5, ev.RestartGivenUp(1)), (11.2, ev.DeadlinePassed()), (11.3, ev.ZygoteLoaded(3, 0.1))
+    )
+
+    assert [ev.ForkWorker(3, 2, 1)] == seen.acts
+
+
+def test_a_place_in_backoff_keeps_its_pause_when_a_restart_is_given_up() -> None:
+    """Nobody serves there, so it is tried again as ever."""
+    seen = replay(serving(2), workers=2).then(
+        (10.0, ev.WorkerEnded(1, CRASHED, 0)), (10.1, ev.RestartGivenUp(1))
+    )
+
+    assert next_deadline_s(seen.state) is not None

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from support.histories import (
+    CRASHED,
     KILLED,
     LEFT,
     LIMITS,
@@ -31,7 +32,8 @@ from tornado_multi.supervisor.state import Worker, WorkerState
 
 ABORTED = ProcessEnd(signal_number=signal.SIGABRT)
 ROUTE = "GET shop.Basket"
-STACKS = "Fatal Python error: Aborted"
+THREADS = "Current thread 0x1 (most recent call first):"
+STACKS = f"Fatal Python error: Aborted\n\n{THREADS}\n"
 
 
 def look(
@@ -172,13 +174,37 @@ def test_a_hung_worker_is_replaced_at_once_and_no_failure_of_the_start(end: Proc
     assert [ev.ForkWorker(1, 0, 0)] == seen.acts
     assert (1, 0, 7) == (place.restarts, place.failures, place.past_requests)
     assert [
-        f"error worker fork_id=0 gen=1 pid=200: Its last words:\n{STACKS}",
         (
             "warning worker fork_id=0 gen=1 pid=200: The worker was killed: it had an event loop that "
             f"did not run for 30 s (hang_timeout_s), in {ROUTE}, with 1 request in flight ({ROUTE} begun "
             "last); replacing it."
         ),
+        (
+            "warning worker fork_id=0 gen=1 pid=200: Where its threads were when the supervisor ended "
+            f"it:\n{THREADS}"
+        ),
     ] == seen.said
+
+
+def test_a_crash_is_said_before_its_last_words() -> None:
+    """The reason comes first, then the stacks, in one order of severity: so also for a crash."""
+    stacks = "Fatal Python error: Segmentation fault\n"
+    seen = replay(serving()).then((5.0, ev.WorkerEnded(0, CRASHED, 0, stacks=stacks)))
+
+    assert [
+        (
+            "error worker fork_id=0 gen=1 pid=200: The worker was ended by SIGSEGV, 1 young death in a "
+            "row; next try in 1 s."
+        ),
+        f"error worker fork_id=0 gen=1 pid=200: Its last words:\n{stacks}",
+    ] == seen.said
+
+
+def test_a_worker_that_aborts_itself_has_crashed() -> None:
+    """Only our own ABRT is no crash."""
+    seen = replay(serving()).then((5.0, ev.WorkerEnded(0, ABORTED, 0, stacks=STACKS)))
+
+    assert f"error worker fork_id=0 gen=1 pid=200: Its last words:\n{STACKS}" == seen.said[-1]
 
 
 def test_a_worker_that_was_stopped_for_too_long_is_replaced_with_that_reason() -> None:
@@ -362,6 +388,7 @@ def test_a_worn_worker_gets_its_successor_first_and_drains_then() -> None:
         place.last_end,
         place.past_requests,
     )
+    assert (1, WORN) == (place.recycled, place.last_recycle)
 
 
 def test_a_worker_is_worn_once() -> None:
@@ -405,6 +432,7 @@ def test_a_worn_worker_stays_if_its_successor_fails() -> None:
     seen.then((11.3, ev.DeadlinePassed()))
 
     assert [ev.ForkWorker(1, 1, 0)] == seen.acts
+    assert 0 == seen.state.places[0].recycled
 
 
 @pytest.mark.parametrize("before", [ev.WorkerDraining(0), TERM], ids=lambda event: str(event)[:14])

@@ -209,6 +209,8 @@ GENERAL: list[ev.Event] = [
     ev.ScaleAsked(3),
     ev.RestartAsked(0),
     ev.RestartAsked(9),
+    ev.RestartGivenUp(0),
+    ev.RestartGivenUp(9),
     ev.ReopenAsked(),
     ev.HookForked(1, 902),
     ev.HookRefused(1, "no"),

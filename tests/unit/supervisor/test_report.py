@@ -106,6 +106,14 @@ def test_a_failure_as_json_keeps_the_traceback_apart() -> None:
     )
 
 
+def test_a_failure_as_json_has_the_death_that_is_to_blame() -> None:
+    """Under the same key as other deaths; text has it in the reason."""
+    reporter, log, _ = json_reporter()
+    reporter.failure("It failed.", "", {"pid": 5})
+
+    assert {"pid": 5} == only_record(log)["death"]
+
+
 def test_the_standard_streams_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     """Log lines on standard error, the block on standard output."""
     reporter = Reporter("text")

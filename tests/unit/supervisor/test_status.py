@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from support.histories import CRASHED, KILLED, TERM, Replay, replay, serving, started_worker
+from support.histories import (
+    CRASHED,
+    KILLED,
+    LEFT,
+    LIMITS,
+    TERM,
+    Replay,
+    loaded,
+    replay,
+    serving,
+    started_worker,
+)
 
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.supervisor import events as ev
@@ -141,6 +152,7 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "loop_lag_s": 0.0025,
         "beat_age_s": 1.0,
         "silent_s": None,
+        "is_stopped": False,
         "route": "GET shop.Home",
         "pss_bytes": 1000,
         "rss_bytes": 2000,
@@ -148,6 +160,9 @@ def test_a_worker_that_beats_shows_its_figures() -> None:
         "uptime_s": 10.0,
         "restarts": 0,
         "last_end": None,
+        "last_end_age_s": None,
+        "recycled": 0,
+        "last_recycle": None,
         "retry_in_s": None,
         "resources": [],
         "slow_steps": [],
@@ -190,6 +205,18 @@ def test_a_worker_whose_loop_does_not_run_says_for_how_long() -> None:
     assert None is status_of(seen.state)["workers"][0]["silent_s"]
 
 
+def test_a_stopped_process_is_shown_as_such() -> None:
+    """As in the log: its route is not to blame; no longer when it runs again."""
+    seen = replay(serving())
+    seen.then((110.0, ev.Looked((ev.Sample(0, 2.5, is_stopped=True, route=None),))))
+
+    assert status_of(seen.state)["workers"][0]["is_stopped"] is True
+
+    seen.then((112.0, ev.Looked((ev.Sample(0, 0.1, is_stopped=False, route=None),))))
+
+    assert status_of(seen.state)["workers"][0]["is_stopped"] is False
+
+
 def test_a_beat_from_the_future_has_no_negative_age() -> None:
     """A beat that comes between the clock's reading and the row's is 0 s old."""
     row, _ = workers_of(two_ready().state, {0: {sb.BEAT_NS: 161 * SECOND_NS}})
@@ -222,6 +249,114 @@ def test_a_place_in_backoff_has_a_row_that_says_why() -> None:
     assert (1, "backoff", None, "was ended by SIGSEGV", 1) == tuple(
         row[key] for key in ("fork_id", "state", "pid", "last_end", "restarts")
     )
+
+
+def test_the_last_death_of_a_place_has_its_age() -> None:
+    """Also when its successor is ready: who looks later wants to know when and why."""
+    seen = two_ready().then((151.0, ev.WorkerEnded(1, KILLED, 0)), *started_worker(1, at_s=151.1))
+    row = workers_of(seen.state)[1]
+
+    assert ("ready", "was ended by SIGKILL", 9.0) == tuple(
+        row[key] for key in ("state", "last_end", "last_end_age_s")
+    )
+
+
+def test_when_nobody_is_ready_the_status_says_so() -> None:
+    """How many are ready of how many; the generation is the one that served last, not 0."""
+    seen = two_ready()
+    status = status_of(seen.state)
+
+    assert (2, 2, 1) == tuple(
+        status[key] for key in ("ready_workers", "desired_workers", "generation")
+    )
+
+    seen.then((151.0, ev.WorkerEnded(0, CRASHED, 0)), (151.0, ev.WorkerEnded(1, CRASHED, 0)))
+    status = status_of(seen.state)
+
+    assert (0, 2, 1) == tuple(
+        status[key] for key in ("ready_workers", "desired_workers", "generation")
+    )
+
+
+def test_before_the_first_worker_is_ready_the_generation_is_0() -> None:
+    """Nothing has served yet."""
+    assert 0 == status_of(replay(loaded()).state)["generation"]
+
+
+def test_the_generation_of_a_failed_reload_is_not_taken_for_one_that_serves() -> None:
+    """Its canary was ready, but what serves next is the old code."""
+    seen = two_ready().then(
+        (151.0, ev.ReloadAsked("SIGHUP")),
+        (151.0, ev.SettingsRead(LIMITS, None)),
+        (151.1, ev.ZygoteLoaded(2, 0.1)),
+        *started_worker(2, at_s=151.2),
+        (151.3, ev.WorkerEnded(2, CRASHED, 0)),
+        (151.4, ev.WorkerEnded(1, CRASHED, 0)),
+        (151.5, ev.WorkerEnded(0, CRASHED, 0)),
+    )
+
+    assert 1 == status_of(seen.state)["generation"]
+
+
+def test_workers_that_reached_a_limit_are_counted() -> None:
+    """For each place and in the total, that a scale-down does not lessen."""
+    seen = two_ready().then(
+        (151.0, ev.WorkerWorn(1, "it is old")),
+        *started_worker(2, at_s=151.1),
+        (151.2, ev.WorkerEnded(1, LEFT, 0)),
+    )
+    status = status_of(seen.state)
+
+    assert [(0, None), (1, "it is old")] == [
+        (row["recycled"], row["last_recycle"]) for row in status["workers"]
+    ]
+    assert 1 == status["recycled_total"]
+    assert 1 == status_of(seen.then((152.0, ev.ScaleAsked(1))).state)["recycled_total"]
+
+
+def test_a_place_that_waits_for_a_zygote_is_in_backoff() -> None:
+    """It says how its worker ended; when the next try is, if a try is planned; then it heals."""
+    seen = two_ready().then(
+        (151.0, ev.ZygoteEnded(1, KILLED)), (152.0, ev.WorkerEnded(1, KILLED, 0))
+    )
+
+    assert [
+        (
+            "warning worker fork_id=1 gen=1 pid=201: The worker was ended by SIGKILL; replacing it as "
+            "soon as a zygote is ready."
+        )
+    ] == seen.said
+    assert ("backoff", "was ended by SIGKILL", None) == waiting(seen)
+
+    seen.then(
+        (159.5, ev.ZygoteLoadFailed(2, "SyntaxError", "", usage=False)),
+        (159.5, ev.ZygoteEnded(2, KILLED)),
+    )
+
+    assert ("backoff", "was ended by SIGKILL", 0.5) == waiting(seen)
+
+    seen.then((160.5, ev.DeadlinePassed()), (160.6, ev.ZygoteLoaded(3, 0.1)))
+
+    assert "starting" == workers_of(seen.state)[1]["state"]
+
+
+def waiting(seen: Replay) -> tuple[Any, ...]:
+    row = workers_of(seen.state)[1]
+    return row["state"], row["last_end"], row["retry_in_s"]
+
+
+def test_a_young_death_without_a_zygote_promises_nothing() -> None:
+    """The pause may be over before there is a zygote."""
+    seen = two_ready().then(
+        (151.0, ev.ZygoteEnded(1, KILLED)), (152.0, ev.WorkerEnded(0, CRASHED, 0))
+    )
+
+    assert [
+        (
+            "error worker fork_id=0 gen=1 pid=200: The worker was ended by SIGSEGV, 1 young death in a "
+            "row; next try in 1 s, or when a zygote is ready, if that is later."
+        )
+    ] == seen.said
 
 
 def test_requests_are_never_lost_from_the_total() -> None:
