@@ -98,6 +98,8 @@ class Worker:
     """Monotonic. When its loop was found not to run; None: it runs."""
     reported_s: float | None = None
     """Monotonic. When its stacks were last put into the log."""
+    reported_routes: list[str | None] = field(default_factory=list)
+    """Where it was then, and the times before."""
     is_aborted: bool = False
     """It was sent ABRT, and is killed at its deadline."""
 
