@@ -430,8 +430,8 @@ class Supervisor:
                 self._post(ev.WorkerWorn(row, reason))
             case msg.Draining():
                 self._post(ev.WorkerDraining(row))
-            case msg.Ending():
-                self._post(ev.WorkerEnding(row))
+            case msg.Ending(reason, detail):
+                self._post(ev.WorkerEnding(row, reason, detail))
             case msg.Drained():
                 self._post(ev.WorkerDrained(row, message))
             case msg.HookFailed(hook, reason, detail):

@@ -138,6 +138,19 @@ def worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect]
     yield ev.Say("warning" if report.cut else "info", worker_name(worker), text, extra)
 
 
+def worker_ending(state: State, event: ev.WorkerEnding, now_s: float) -> Iterator[ev.Effect]:
+    """Take in that a worker serves no more: it has not much longer to live, and may say why."""
+    worker = state.workers.get(event.row)
+    if worker is None or worker.kill_reason is not None:
+        return
+    deadline_s = now_s + state.limits.kill_grace_s
+    worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
+    worker.is_ending = True
+    worker.error = event.reason
+    if event.detail is not None:
+        yield ev.Say("error", worker_name(worker), f"What ended it:\n{event.detail}")
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -175,6 +188,8 @@ def _explain(  # noqa: C901, PLR0911, PLR0912 - one return for each way that an 
     if state.reload is not None and worker.leaving and worker.ready_s is not None:
         state.reload.drained += 1
     why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
+    if worker.error is not None:
+        why += f", by {worker.error}"
     if event.oom is not None:
         why += f", for want of memory ({event.oom})"
     if event.in_flight:
@@ -274,6 +289,7 @@ def _exit_report(
         "end": str(event.end),
         "exit_code": event.end.exit_code,
         "signal": event.end.signal_number,
+        "error": worker.error,
         "kill_reason": worker.kill_reason,
         "was_asked": worker.leaving,
         "was_ready": worker.ready_s is not None,

@@ -29,7 +29,10 @@ class SlowSteps:
         limit_s: float,
         send: Callable[[msg.SlowSteps], None],
         notice: Callable[[str, str], None],
+        waited_for_cpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._waited_for_cpu_s = waited_for_cpu_s
+        self._waited_at_beat_s = waited_for_cpu_s()
         self._limit_s = limit_s
         self._send = send
         self._notice = notice
@@ -45,6 +48,7 @@ class SlowSteps:
 
     def at_beat(self) -> None:
         """Tell the supervisor what has changed."""
+        self._waited_at_beat_s = self._waited_for_cpu_s()
         while self._changed:
             name = self._changed.pop()
             count, longest_s = self._counts[name]
@@ -70,6 +74,12 @@ class SlowSteps:
                 f"{name} held up the event loop for {spent_s:.2f} s at a stretch; meanwhile its "
                 "worker answered nobody else. The status counts such steps (slow_step_s)."
             )
+            waited_s = min(spent_s, self._waited_for_cpu_s() - self._waited_at_beat_s)
+            if waited_s >= spent_s / 2:
+                text += (
+                    f" For {waited_s:.2f} s of that it waited for a CPU: the machine has more to do "
+                    "than it can, which is no fault of the handler."
+                )
             # What one worker has said the others needn't, unless it was much worse there.
             size = int(math.log(spent_s / self._limit_s, MUCH_LONGER))
             self._notice(f"slow step {name} {size}", text)

@@ -329,7 +329,13 @@ class Told:
     def __init__(self, limit_s: float = 0.1) -> None:
         self.sent: list[msg.SlowSteps] = []
         self.notices: list[tuple[str, str]] = []
-        self.steps = SlowSteps(limit_s, self.sent.append, lambda *what: self.notices.append(what))
+        self.waited_s = 0.0
+        self.steps = SlowSteps(
+            limit_s,
+            self.sent.append,
+            lambda *what: self.notices.append(what),
+            lambda: self.waited_s,
+        )
 
 
 class Request:
@@ -383,6 +389,21 @@ def test_what_one_worker_has_said_the_others_do_not_repeat() -> None:
 
     assert one.notices[0][0] == other.notices[0][0]
     assert 1 == len(other.notices)
+
+
+@pytest.mark.parametrize(("waited_s", "is_said"), [(0.1, False), (0.4, True), (9.0, True)])
+def test_a_step_that_waited_for_a_cpu_is_no_fault_of_its_handler(
+    waited_s: float,
+    is_said: bool,  # noqa: FBT001 - a case
+) -> None:
+    """If that was half of its time at least, since the last beat."""
+    told = Told()
+    told.waited_s = 50.0
+    told.steps.at_beat()
+    told.waited_s += waited_s
+    told.steps.took("Search", 0.5)
+
+    assert is_said == (f"For {min(0.5, waited_s):.2f} s of that it waited" in told.notices[0][1])
 
 
 def test_what_is_said_of_a_slow_step() -> None:
