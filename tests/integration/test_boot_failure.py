@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -46,6 +47,33 @@ def test_a_failed_first_start(cluster: StartCluster, app: str, code: int, said: 
     assert [text for text in said if text not in made.log()] == [], made.log()
     assert made.log().count("Traceback") <= 1
     assert ("hang" in app or "forever" in app) or "was killed" not in made.log()
+
+
+@pytest.mark.parametrize(
+    ("app", "reason", "kill_reason", "exit_code"),
+    [
+        (
+            "factory_hangs:make_app",
+            "Worker 0 was killed: it did not report ready within 3 s (boot_timeout_s).",
+            "did not report ready within 3 s (boot_timeout_s)",
+            None,
+        ),
+        ("factory_raises:make_app", "LookupError: no such tenant", None, 3),
+    ],
+)
+def test_the_line_about_a_failed_start_has_the_death_of_its_worker(
+    cluster: StartCluster, app: str, reason: str, kill_reason: str | None, exit_code: int | None
+) -> None:
+    """Machines find the culprit under the key that other deaths have."""
+    made = cluster(app, ready=False, workers=1, options=[*FAST, "--log-format", "json"])
+
+    assert made.wait_gone() == 3
+    (line,) = [
+        record for record in map(json.loads, made.log().splitlines()) if reason in record["text"]
+    ]
+    assert (0, False, kill_reason, exit_code) == tuple(
+        line["death"][key] for key in ("fork_id", "was_ready", "kill_reason", "exit_code")
+    )
 
 
 def test_a_syntax_error_is_shown_with_its_line(cluster: StartCluster, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_loop_that_waits_for_a_lock_is_given_up_and_others_serve(
 
     1. One of two workers waits for a lock for ever.
     2. The report names the line that waits.
-    3. After hang_timeout_s its last words name the line again, and the death report the route.
+    3. After hang_timeout_s its death is said with the route, then the line again, as no crash.
     """
     made = cluster("blocks_loop:make_app", workers=2, options=[*JSON, "--hang-timeout-s", "3"])
     with blocked(made, "/locked"):
@@ -157,6 +157,11 @@ def test_a_loop_that_waits_for_a_lock_is_given_up_and_others_serve(
     assert (signal.SIGABRT, 1) == (death["signal"], death["in_flight"])
     assert line_of("# the line that waits") in death["stacks"]
     assert 3.0 <= death["beat_age_s"]
+    said = records(made, "")
+    (at,) = [number for number, record in enumerate(said) if "death" in record]
+    assert ("warning", "warning") == (said[at]["level"], said[at + 1]["level"])
+    assert said[at + 1]["text"].startswith("Where its threads were when the supervisor ended it:\n")
+    assert [] == records(made, "last words")
     eventually(lambda: [0, 1] == sorted(row["restarts"] for row in made.workers()))
 
 
@@ -199,13 +204,19 @@ def test_a_stopped_worker_is_said_to_be_stopped_then_replaced(cluster: StartClus
 
 
 def test_a_worker_that_is_stopped_for_a_moment_lives(cluster: StartCluster) -> None:
-    """SIGSTOP, then CONT before the timeout: it is said twice, and nothing else happens."""
+    """SIGSTOP, then CONT before the timeout: log and status say it, and nothing else happens."""
     made = cluster(workers=1, options=NEVER)
     (pid,) = made.worker_pids()
     os.kill(pid, signal.SIGSTOP)
     eventually(lambda: "The process is stopped, for 1." in made.log())
+    assert made.worker(0)["is_stopped"] is True
+    checked = run_command(made, "status", "--check")
+    assert (1, "tornado-multi: No worker is ready.\n") == (checked.returncode, checked.stderr)
+    assert "\nworker 0: its process is stopped, for " in checked.stdout
     os.kill(pid, signal.SIGCONT)
     eventually(lambda: "The event loop runs again" in made.log())
+    assert made.worker(0)["is_stopped"] is False
+    assert 0 == run_command(made, "status", "--check").returncode
 
     assert [pid] == made.worker_pids()
     assert made.get("/")

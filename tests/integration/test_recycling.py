@@ -60,6 +60,11 @@ def test_fifty_keep_alive_requests_are_answered_by_ten_workers(cluster: StartClu
     assert 0 == made.worker(0)["restarts"]
     eventually(lambda: len(made.status()["workers"]) == 1)
     assert 10 == made.log().count("Replacing it: it has answered 5 requests (max_requests).")
+    assert (10, "it has answered 5 requests (max_requests)") == (
+        made.worker(0)["recycled"],
+        made.worker(0)["last_recycle"],
+    )
+    assert 10 == made.status()["recycled_total"]
 
 
 def test_the_successor_is_ready_before_the_old_worker_drains(cluster: StartCluster) -> None:

@@ -33,6 +33,7 @@ MASKS = {
     "durations in JSON": r"""_m?s": (?P<duration>\d+(?:\.\d+)?(?:e-\d+)?)\b""",
     "memory in JSON": r"""_bytes": (?P<bytes>\d+)\b""",
     "uptime": r"\bup (?P<duration>(?:\d+[hms])+)\b",
+    "time since a death": r"^worker \d+: last died (?P<duration>(?:\d+[hms])+) ago: ",
     "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+) s\b",
     "version of Python": r"(?:\bPython |\"python\": \")(?P<version>\d+\.\d+\.\d+)",
     "where the reader's checkout is": r"(?P<directory>/[\w/]+/)(?:demo_app/|calls\.log)",

@@ -35,7 +35,7 @@ COMMAND = re.compile(r"^\$ (?:tornado-multi|python -m tornado_multi) (.+)$", re.
 OTHER_FLAGS = {
     "--help", "--version", "--json", "--app", "--config", "--no-wait-drain",
     "--logging", "--database",  # of the app, after --
-    "--strict-warnings", "--trace", "--factory",
+    "--strict-warnings", "--trace", "--factory", "--check",
     "--unix-socket",  # of curl
     "--follow", "--fork-id", "--level", "--since", "--grep", "--tail",  # of the command logs
 }  # fmt: skip
