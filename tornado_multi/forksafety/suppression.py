@@ -11,11 +11,10 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from tornado_multi.forksafety.findings import Finding, Severity, place_of, to_plain
+from tornado_multi.settings.allowances import split_allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-LEAST_WORDS = 2
 
 _reasons: list[str] = []
 _watchers: list[Callable[[str], contextlib.AbstractContextManager[None]]] = []
@@ -79,15 +78,9 @@ class Allowance:
 def parse_allowance(text: str) -> Allowance:
     """Read ``shop/settings.py:31 the poller only logs``.
 
-    Raises: ValueError: the reason is missing.
+    Raises: ValueError: as ``split_allowance``.
     """
-    words = text.split(maxsplit=1)
-    if len(words) < LEAST_WORDS:
-        raise ValueError(
-            "must be what is allowed and the reason, such as "
-            "'shop/settings.py:31 the poller only logs'"
-        )
-    return Allowance(*words)
+    return Allowance(*split_allowance(text))
 
 
 def apply_allowances(
