@@ -8,7 +8,7 @@ descriptors.
 
 An app that logs the text of an error alone would lose the note, so the first use of each connection
 is a warning too. It is seen where Python's own socket sends or receives, and else where something is
-logged while the error is handled. What a client in C, or TLS, does silently is not seen: that would
+logged while an error of a connection is handled. What a client in C, or TLS, does silently is not seen: that would
 need a look at each of its calls. (PostgreSQL's clients show the sentence as the server's own.)
 Runs in: worker.
 """
@@ -59,10 +59,8 @@ def explain_from_now_on(cut: dict[int, tuple[tuple[int, int], DeadEnd]]) -> None
 
     def make_explained(*values: Any, **named: Any) -> logging.LogRecord:
         record = make(*values, **named)
-        try:
+        with contextlib.suppress(Exception):  # of objects and errors of any class: log it plainly
             _explain_record(record)
-        except Exception:  # noqa: BLE001, S110 - of objects and errors of any class: log it plainly
-            pass
         return record
 
     logging.setLogRecordFactory(make_explained)
@@ -76,7 +74,9 @@ def _explain_record(record: logging.LogRecord) -> None:
             _unsaid.pop(identity, None)  # this record says it
     elif _unsaid:  # the record may have the text of an error that is being handled
         error = sys.exception()
-        identity = None if error is None else explain(error)
+        # Of others that come from a frame which only knows the connection, a note is enough.
+        is_of_connection = any(isinstance(link, (OSError, EOFError)) for link in _chain(error))
+        identity = explain(error) if error is not None and is_of_connection else None
         if identity is not None:
             _warn(identity)
 
@@ -152,16 +152,21 @@ def explain(error: BaseException) -> tuple[int, int] | None:
 
     Returns: the identity of its dead end; None: it comes from elsewhere.
     """
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    for link in _chain(error):
         known = _find(link.__traceback__)
         if known is not None:
             _note(error, known[1])
             return known[0]
-        link = link.__cause__ or link.__context__
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Return an error, what it was raised from, and so on."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _find(trace: TracebackType | None) -> tuple[tuple[int, int], DeadEnd] | None:

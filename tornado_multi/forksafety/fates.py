@@ -36,10 +36,14 @@ class Fate:
 
 UNHEALED = Fate("unhealed", "nothing can be done; mend it.")
 SHARED = Fate("shared", "shared as it is.")
-CUT_OFF = Fate("cut off", "cut off; calls fail until the client connects anew, if it does.", "sockets")
+CUT_OFF = Fate(
+    "cut off", "cut off; calls fail until the client connects anew, if it does.", "sockets"
+)
 BEGINS_ANEW = Fate("healed", "healed; it connects anew.", "libraries", CUT_OFF)
 """The adapter drops the connections of the zygote."""
-POOL_BEGINS_ANEW = Fate("healed", "healed; the pool sees the dead ends and connects anew.", "sockets")
+POOL_BEGINS_ANEW = Fate(
+    "healed", "healed; the pool sees the dead ends and connects anew.", "sockets"
+)
 HANDLE_BEGINS_ANEW = Fate("healed", "healed; the engine opens the file anew.", "libraries")
 BY_LIBRARY = Fate("healed", "healed; the library sees to it.")
 BY_RESOURCE = Fate("healed", "healed; the resource is created anew.")

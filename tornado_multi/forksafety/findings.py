@@ -377,11 +377,7 @@ def render(plain: dict[str, Any], directory: str = "") -> str:
 
     Args: plain: what ``to_plain`` gave. directory: the app's; files below it are shown relative.
     """
-    place = shorten(place_of(plain), directory)
-    via = f" (through {plain['via']})" if plain["via"] else ""
-    head = f"{plain['word']:<8} {plain['what']}{via}"
-    gap = max(2, WIDTH - len(head) - len(place))
-    lines = [f"{head}{' ' * gap}{place}".rstrip()]
+    lines = [headline(plain, directory)]
     if plain["allowed"] is not None:
         lines.append(f"         Allowed: {plain['allowed']}")
         return "\n".join(lines)
@@ -394,6 +390,15 @@ def render(plain: dict[str, Any], directory: str = "") -> str:
     if needs_act:
         lines.append(f"         Kind: {plain['kind']}")
     return "\n".join(lines)
+
+
+def headline(plain: dict[str, Any], directory: str = "") -> str:
+    """Return what it is and where it was made, in one line."""
+    place = shorten(place_of(plain), directory)
+    via = f" (through {plain['via']})" if plain["via"] else ""
+    head = f"{plain['word']:<8} {plain['what']}{via}"
+    gap = max(2, WIDTH - len(head) - len(place))
+    return f"{head}{' ' * gap}{place}".rstrip()
 
 
 def one_line(plain: dict[str, Any], directory: str = "") -> str:

@@ -377,8 +377,8 @@ def explain(error: CycloptsError) -> str:
     argument = error.argument
     match error:
         case ValidationError() if argument is not None and argument.tokens:
-            token = _guilty(argument.tokens, error.__cause__)
-            return f"{_given(token, _positional(argument))}: {error.exception_message}"
+            guilty = _guilty(argument.tokens, error.__cause__)
+            return f"{_given(guilty, _positional(argument))}: {error.exception_message}"
         case CoercionError():
             token = error.token or (argument.tokens[-1] if argument and argument.tokens else None)
             hint = _wanted(error.target_type, argument.hint if argument else None)
@@ -386,7 +386,9 @@ def explain(error: CycloptsError) -> str:
                 return f"{_given(token, _positional(argument))}: must be {hint}"
         case MissingArgumentError() if argument is not None and argument.name == "--app":
             command = " ".join(error.command_chain or ()) or "serve"
-            return f"{command} needs an app: tornado-multi {command} MODULE:ATTR, or app in the file."
+            return (
+                f"{command} needs an app: tornado-multi {command} MODULE:ATTR, or app in the file."
+            )
         case UnusedCliTokensError() if error.unused_tokens:
             command = " ".join(error.command_chain or ())
             return f"{command} takes no argument {error.unused_tokens[0]!r}."

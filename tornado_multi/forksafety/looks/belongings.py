@@ -30,10 +30,7 @@ SEED_IS_LOST = (
     "All workers would draw the same numbers; it gets a new seed in each, and the one that it was "
     "given counts no more."
 )
-SEED_MEND = (
-    "nothing, or seed it in each process: make it with @tornado_multi.per_process. For the same "
-    "numbers in all workers, make it in a tornado_multi.fork_safe block."
-)
+SEED_MEND = "nothing, or seed it in each worker, in after_fork."
 
 
 def look_at_log_files(ledger: Ledger, _objects: Objects) -> None:
