@@ -112,11 +112,9 @@ def _say_numpy(ledger: Ledger, generator: Any) -> None:
     if _has_own_seed(generator):
         what += ", with a seed"
         words = {"harm": SEED_IS_LOST, "mend": SEED_MEND}
-    site = ledger.recorder.site_of(generator)
-    ledger.add("random", what, site, library="numpy", **words)
-    if site is None or site.allowed is None:
-        ledger.heritage.randoms.append(generator)
-        ledger.said_by[id(generator)] = len(ledger.findings) - 1
+    ledger.add("random", what, ledger.recorder.site_of(generator), library="numpy", **words)
+    ledger.heritage.randoms.append(generator)  # the audit takes out what is allowed
+    ledger.said_by[id(generator)] = len(ledger.findings) - 1
 
 
 def _has_own_seed(generator: Any) -> bool:
