@@ -90,6 +90,8 @@ class Worker:
     """Why we sent KILL, if we did."""
     failure: str | None = None
     """What the worker said of its failed boot."""
+    error: str | None = None
+    """What has ended it, by its own account, if nobody had asked it to end."""
     recycle_reason: str | None = None
     """Why it asks for a successor, if it does."""
     silent_since_s: float | None = None
