@@ -120,7 +120,9 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
         enter_directory(boot.directory)
         module = None
         if settings.workers.boot == "preload":
-            target = load_target(settings.app, boot.app_arguments, boot.directory)
+            target = load_target(
+                settings.app, boot.app_arguments, boot.directory, settings.workers.boot_timeout_s
+            )
             module = app_module(settings.app)
         hooks = find_hooks(settings.hooks, module)
         report_hook(channel, hooks.call("on_starting"))
