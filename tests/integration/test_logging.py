@@ -105,6 +105,18 @@ def test_without_files_warnings_go_to_standard_error(cluster: StartCluster) -> N
     assert "quiet" not in log
 
 
+def test_what_is_logged_without_a_setup_keeps_our_form(cluster: StartCluster) -> None:
+    """``logging.warning`` in an app, at import and in a handler, does not bring in Python's form."""
+    made = start(cluster, "--log-format=json", app="implicit_logging_app:make_app")
+    get(made, "/log")
+    wanted = {"implicit at import": None, "implicit in a handler": 0, "by a logger": 0}
+    eventually(lambda: '"by a logger"' in made.log())
+    found = [json.loads(line) for line in made.log().splitlines() if line.startswith("{")]
+
+    assert wanted == {item["text"]: item["fork_id"] for item in found if item["text"] in wanted}
+    assert "WARNING:root:" not in made.log()
+
+
 def test_an_app_that_configures_logging_is_left_alone(cluster: StartCluster, logs: Path) -> None:
     """``basicConfig`` works as anywhere; with our handler in ``dictConfig``, only that one writes."""
     basic = start(cluster, app="logging_app:make_basic_app")
