@@ -342,7 +342,19 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     )
     assert 1 == len(run_command(made, "logs", "--tail", "1").stdout.splitlines())
     assert 206 == len(run_command(made, "logs", "--since", "1h").stdout.splitlines())
-    assert "" == run_command(made, "logs", "--fork-id", "7").stdout
+    strange = run_command(made, "logs", "--fork-id", "7")
+    assert (0, "") == (strange.returncode, strange.stdout)
+    assert (
+        "No record, and no file, of fork_id 7; there are files of fork_id 0, 1." in strange.stderr
+    )
+    nothing = run_command(made, "logs", "--grep", "no such text")
+    assert (0, "") == (nothing.returncode, nothing.stdout)
+    assert "tornado-multi: No record is what these options ask for.\n" == nothing.stderr
+    warnings = run_command(made, "logs", "--level", "warn").stdout.splitlines()
+    assert {"WARNING", "ERROR"} == {line.split()[2] for line in warnings}
+    wrong = run_command(made, "logs", "--level", "loud")
+    assert (2, "") == (wrong.returncode, wrong.stdout)
+    assert "level=loud: must be one of debug, info, warning, error, critical." in wrong.stderr
     wrong = run_command(made, "logs", "--since", "soon")
     assert (2, "") == (wrong.returncode, wrong.stdout)
     assert "since=soon: must be a time ago such as 10m" in wrong.stderr
@@ -361,10 +373,26 @@ def test_logs_of_a_service_without_files_says_where_they_go(cluster: StartCluste
 
     assert 1 == done.returncode
     assert (
-        "tornado-multi: The service logging_app writes no log files: its records go to the standard "
-        "error that it was started with. Start it with --log-dir or --log-file.\n"
+        "tornado-multi: The service logging_app has no log files: its records go to the standard "
+        "error that it was started with. Start it with --log-dir or --log-file. If the app writes "
+        "files by itself, name their directory: tornado-multi logs --log-dir DIR.\n"
     ) == done.stderr
     assert {"directory": None, "file": None, "format": "text"} == made.status()["logs"]
+
+
+def test_logs_finds_what_the_app_writes_by_itself(
+    cluster: StartCluster, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a handler with a directory of its own: no option says where."""
+    monkeypatch.setenv("OWN_LOGS", str(logs))
+    made = start(cluster, app="own_files_app:make_app")
+    get(made, "/log")
+    done = run_command(made, "logs")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["imported", "in a handler"] == [
+        line.rpartition(": ")[2] for line in done.stdout.splitlines()
+    ]
 
 
 @pytest.fixture
@@ -420,6 +448,22 @@ def test_logs_follows_through_rotation_and_reload(
     process.send_signal(signal.SIGINT)
     assert 0 == process.wait(30)
     assert "Traceback" not in "\n".join(printed())
+
+
+def test_following_may_begin_with_nothing(
+    cluster: StartCluster, logs: Path, following: Any
+) -> None:
+    """``--tail 0 -f`` shows what comes and nothing of before."""
+    made = start(cluster, f"--log-dir={logs}")
+    get(made, "/log?text=before")
+    printed = following(made, "--tail", "0", "--grep", "shop: ")
+
+    def shown() -> list[str]:
+        get(made, "/log?text=after")
+        return printed()
+
+    eventually(shown)
+    assert {"after 0"} == {line.rpartition(": ")[2] for line in printed()}
 
 
 def test_logs_ends_with_its_reader(cluster: StartCluster, logs: Path) -> None:
