@@ -205,6 +205,43 @@ def test_a_script_that_opened_tornados_file_before_the_fork(script: Any, tmp_pat
     assert "hello" not in (tmp_path / "script" / "web.log").read_text()
 
 
+# --- beside the audit -----------------------------------------------------------------------------
+
+
+def test_a_check_writes_no_log_file(logs: Path) -> None:
+    """Of an app that logs at import into a directory of its own, or by ``log_file_prefix``: the
+    records are shown, and no file is a finding.
+    """
+    logs.mkdir()
+    command = [sys.executable, "-m", "tornado_multi", "check", "own_files_app:make_app", "--json"]
+    done = subprocess.run(
+        [*command, "--factory", "--", f"--log_file_prefix={logs / 'tornado.log'}"],
+        cwd=REPOSITORY / "tests/victims",
+        env=os.environ | {"OWN_LOGS": str(logs)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    answer = json.loads(done.stdout)
+
+    assert [] == os.listdir(logs)
+    assert ([], []) == (answer["findings"], answer["factory"])
+    assert ": shop: imported\n" in done.stderr
+
+
+def test_a_log_file_of_ours_is_no_finding(
+    cluster: StartCluster, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zygote has opened it at import, and a worker gives it back in the fork."""
+    monkeypatch.setenv("OWN_LOGS", str(logs))
+    made = start(cluster, "--fork-safety=strict", app="own_files_app:make_app")
+
+    assert [] == made.status()["fork_safety"]["findings"]
+    assert 1 == held_below(made.zygote_pid(), logs)
+    assert 0 == held_below(made.worker_pids()[0], logs)
+
+
 # --- what can go wrong ----------------------------------------------------------------------------
 
 
