@@ -77,9 +77,13 @@ def test_json_has_the_request_in_fields(cluster: StartCluster, logs: Path) -> No
     get(made, "/log")
     get(made, "/fail", X_Request_Id="r-2")
     path = logs / "all.log"
+
+    def records() -> list[dict[str, Any]]:
+        return [record for line in lines(path) if "logger" in (record := json.loads(line))]
+
     # The line of the access log is written when the client has its answer already.
-    eventually(lambda: len(lines(path)) == 5)
-    found = [json.loads(line) for line in lines(path)]
+    eventually(lambda: len(records()) == 5)
+    found = records()
 
     assert {1} == {record["generation"] for record in found}
     assert [None, 0, 0, 0, 0] == [record["fork_id"] for record in found]
@@ -311,7 +315,7 @@ def test_a_full_disk_stops_nothing_and_is_said_once(cluster: StartCluster, tmp_p
 def test_usr1_reopens_the_files_of_all_processes(cluster: StartCluster, logs: Path) -> None:
     """Nobody holds a file that was moved away, also who logs nothing just now."""
     made = start(cluster, f"--log-dir={logs}", workers=2)
-    eventually(lambda: get(made, "/log") and len(os.listdir(logs)) == 3)
+    eventually(lambda: get(made, "/log") and len(os.listdir(logs)) == 4)
     for path in logs.iterdir():
         path.rename(f"{path}.moved")
     pids = [made.zygote_pid(), *made.worker_pids()]
@@ -322,6 +326,9 @@ def test_usr1_reopens_the_files_of_all_processes(cluster: StartCluster, logs: Pa
 
     eventually(lambda: [held_below(pid, logs) for pid in pids] == [0, 0, 0])
     assert "Reopening the log files." in made.log()
+    own = logs / "logging_app.supervisor.log"
+    eventually(lambda: own.exists() and "Reopening the log files." in own.read_text())
+    assert 1 == held_below(made.supervisor_pid(), logs)
     get(made, "/log?text=new")
     assert any("new 0" in line for path in logs.glob("*.log") for line in lines(path))
 
@@ -368,17 +375,22 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     made = start(cluster, f"--log-dir={logs}", workers=2)
     get(made, "/log?count=3&level=error&text=bad")
     get(made, "/log?logger=orders&count=200&text=order")
-    eventually(lambda: sum(len(lines(path)) for path in logs.glob("*.log")) == 206)
+    eventually(lambda: sum(len(lines(path)) for path in logs.glob("*[!r].log")) == 206)
     shown = run_command(made, "logs").stdout.splitlines()
 
     assert 100 == len(shown)
     assert shown == sorted(shown, key=lambda line: line[:26])
-    assert "imported in" in run_command(made, "logs", "--tail", "1000").stdout.splitlines()[0]
+    first = run_command(made, "logs", "--tail", "1000").stdout.splitlines()
+    assert first[0].endswith(" supervisor: Starting.")
+    assert any(": shop: imported in " in line for line in first)
     assert 3 == len(
         run_command(made, "logs", "--level", "error", "--grep", "bad").stdout.splitlines()
     )
     assert 1 == len(run_command(made, "logs", "--tail", "1").stdout.splitlines())
-    assert 206 == len(run_command(made, "logs", "--since", "1h").stdout.splitlines())
+    since = run_command(made, "logs", "--since", "1h").stdout.splitlines()
+    assert 206 == sum(
+        ": shop: " in line or ": orders: " in line or "access: " in line for line in since
+    )
     strange = run_command(made, "logs", "--fork-id", "7")
     assert (0, "") == (strange.returncode, strange.stdout)
     assert (
@@ -400,7 +412,11 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     gone = run_command(made, "logs")
     assert 5 == gone.returncode
     assert "--log-dir reads files without it." in gone.stderr
-    assert shown == run_command(made, "logs", "--log-dir", str(logs)).stdout.splitlines()
+    last = run_command(made, "logs", "--log-dir", str(logs)).stdout.splitlines()
+    assert last[-1].endswith(" supervisor: Stopped.")
+    assert {line for line in shown if ": orders: " in line} >= {
+        line for line in last if ": orders: " in line
+    }
 
 
 def test_logs_of_a_service_without_files_says_where_they_go(cluster: StartCluster) -> None:
@@ -485,6 +501,22 @@ def test_logs_follows_through_rotation_and_reload(
     process.send_signal(signal.SIGINT)
     assert 0 == process.wait(30)
     assert "Traceback" not in "\n".join(printed())
+
+
+def test_logs_shows_what_became_of_a_worker(cluster: StartCluster, logs: Path) -> None:
+    """The supervisor's lines are in the files too; those of a worker are shown with its own."""
+    made = start(cluster, f"--log-dir={logs}", workers=2)
+    (pid,) = [row["pid"] for row in made.status()["workers"] if row["fork_id"] == 1]
+    os.kill(pid, signal.SIGKILL)
+
+    def told(*options: str) -> list[str]:
+        done = run_command(made, "logs", "--grep", f"pid={pid}: ", *options)
+        return done.stdout.splitlines()
+
+    eventually(told)
+    assert 1 == len(told("--fork-id", "1"))
+    assert [] == told("--fork-id", "0")
+    assert f"worker fork_id=1 gen=1 pid={pid}: " in made.log()
 
 
 def test_following_may_begin_with_nothing(

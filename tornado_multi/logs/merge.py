@@ -23,6 +23,7 @@ _OTHER_NAMES = {"warn": "warning", "fatal": "critical"}
 """As the module logging has them too."""
 _NUMBERED_LEVEL = re.compile(r"level(\d+)\Z")
 _FORK_ID_IN_NAME = re.compile(r"\.(\d+)\.log(\.\d+)?\Z")
+_WORKER = re.compile(r"worker fork_id=(\d{1,9})(?: |\Z)")
 _CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?\Z")
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -119,8 +120,10 @@ class Reader:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         fork_id = fields.get("fork_id")
-        known = fork_id if isinstance(fork_id, int) else self._fork_id
-        return Entry(time_s, level, known, line)
+        if not isinstance(fork_id, int):  # the supervisor's, who may speak of a worker
+            spoken_of = _WORKER.match(str(fields.get("who", "")))
+            fork_id = self._fork_id if spoken_of is None else int(spoken_of[1])
+        return Entry(time_s, level, fork_id, line)
 
 
 def level_of(name: str) -> int:
