@@ -393,9 +393,7 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     )
     strange = run_command(made, "logs", "--fork-id", "7")
     assert (0, "") == (strange.returncode, strange.stdout)
-    assert (
-        "No record, and no file, of fork_id 7; there are files of fork_id 0, 1." in strange.stderr
-    )
+    assert "No record, and no file, of fork_id 7; there are files of fork_id " in strange.stderr
     nothing = run_command(made, "logs", "--grep", "no such text")
     assert (0, "") == (nothing.returncode, nothing.stdout)
     assert "tornado-multi: No record is what these options ask for.\n" == nothing.stderr
