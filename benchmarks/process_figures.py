@@ -113,19 +113,22 @@ def idle_supervisor() -> list[Figure]:
     """The supervisor's PSS, and its CPU time over 60 s with 4 idle workers."""
     with running(workers=4) as made:
         process = psutil.Process(made.pid)
-        begun = process.cpu_times()
-        begun_s = time.perf_counter()
-        pause(60)
-        span_s = time.perf_counter() - begun_s
-        ended = process.cpu_times()
+        used_percent = _cpu_percent(process, 60)
         pss_mib = process.memory_full_info().pss / MIB_BYTES
-        used_s = ended.user + ended.system - begun.user - begun.system
         workers = [row["pss_bytes"] / MIB_BYTES for row in made.workers()]
     return [
         Figure("supervisor PSS", "MiB", (pss_mib,), 30),
-        Figure("supervisor CPU over 60 s idle", "%", (max(0.0, 100 * used_s / span_s),), 0.5),
+        Figure("supervisor CPU over 60 s idle", "%", (used_percent,), 0.5),
         Figure("worker PSS", "MiB", tuple(workers)),
     ]
+
+
+def _cpu_percent(process: psutil.Process, seconds: float) -> float:
+    """Return the CPU time that a process used in the next *seconds*, in percent of one core."""
+    begun, begun_s = process.cpu_times(), time.perf_counter()
+    pause(seconds)
+    ended, span_s = process.cpu_times(), time.perf_counter() - begun_s
+    return max(0.0, 100 * (ended.user + ended.system - begun.user - begun.system) / span_s)
 
 
 def start_up() -> list[Figure]:
@@ -159,7 +162,7 @@ def _time_to_ready_s() -> float:
 
 
 def two_hundred_workers() -> list[Figure]:
-    """Start 200 workers; replace one of them."""
+    """Start 200 workers, watch the supervisor, replace one of them, reload all under load."""
     starts_s, spans_ms = [], []
     begun_s = time.perf_counter()
     with running(workers=200) as made:
@@ -173,11 +176,26 @@ def two_hundred_workers() -> list[Figure]:
                 every_s=0.0005,
             )
             spans_ms.append((time.perf_counter() - begun_s) * 1000)
-        supervisor_mib = psutil.Process(made.pid).memory_full_info().pss / MIB_BYTES
+        process = psutil.Process(made.pid)
+        supervisor_mib = process.memory_full_info().pss / MIB_BYTES
+        used_percent = _cpu_percent(process, 20)
+        with Load(made.port(), 8) as load:
+            load.until(lambda: load.successes() > 100, within_s=60)
+            begun_s = time.perf_counter()
+            done = run_command(made, "reload")
+            assert done.returncode == 0, done.stderr
+            reload_s = time.perf_counter() - begun_s
+            load.until(lambda: load.successes() > 200, within_s=60)
+            failed, answered = sum(load.errors().values()), load.successes()
     return [
         Figure("200 workers ready", "s", tuple(starts_s)),
-        Figure("one of 200 killed, successor ready", "ms", tuple(spans_ms)),
+        Figure("one of 200 killed, successor ready", "ms", tuple(spans_ms), 100),
         Figure("supervisor PSS with 200 workers", "MiB", (supervisor_mib,)),
+        Figure("supervisor CPU over 20 s with 200 idle workers", "%", (used_percent,), 3),
+        Figure("reload of 200 workers under load, the command included", "s", (reload_s,)),
+        Figure(
+            "failed requests in that reload", "", (float(failed),), 0, f"{answered} were answered"
+        ),
     ]
 
 

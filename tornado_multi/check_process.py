@@ -70,7 +70,7 @@ def _answer(request: dict[str, Any], recorder: Any, own_fd: int) -> dict[str, An
         if trace is not None:
             trace.stop()
     allowances = [parse_allowance(text) for text in request["allow"]]
-    report = Audit(recorder, {own_fd}, allowances).run()
+    report = Audit(recorder, {own_fd}, allowances, request["quarantine"]).run()
     answer: dict[str, Any] = {
         "findings": [to_plain(finding) for finding in report.findings],
         "notes": list(report.notes),

@@ -112,7 +112,7 @@ def run_command(arguments: list[str]) -> int:
     asked = next((word for word in own if not word.startswith("-")), None)
     commands = {
         "serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS),
-        "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS),
+        "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS, shown=CHECK_SHOWN),
         **CLIENT_COMMANDS,
     }
     for name, command in commands.items():
@@ -158,6 +158,8 @@ class _Command:
     groups: dict[str, type[Any]]
     keys: set[str] | None = None
     """What it reads of the file; None: everything, and an unknown key is an error."""
+    shown: tuple[str, ...] | None = None
+    """The options of its groups that --help lists; None: all."""
 
     def build(self, *, in_full: bool) -> Callable[..., Any]:
         """Return the function as cyclopts takes it; if not in full, fit for the list only."""
@@ -168,7 +170,7 @@ class _Command:
 
         call.__annotations__ = dict(function.__annotations__)
         call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # as it says
-        return with_groups(call, self.text, self.groups if in_full else {})
+        return with_groups(call, self.text, self.groups if in_full else {}, self.shown)
 
 
 def _serve(act: Callable[[Settings], Any]) -> Callable[..., Any]:
@@ -297,9 +299,16 @@ Arguments after -- go to the app's own tornado.options.
 """
 CHECK_HELP = """Load a Tornado app as serve would, and name what its workers would share by accident.
 
-Exits with 1 if there are errors. The options of serve that matter here are those about fork safety,
---chdir and --boot-timeout-s. Arguments after -- go to the app's own tornado.options.
+Exits with 1 if there are errors. The other options of serve are taken too, so that a command line
+can be kept, and change nothing. Arguments after -- go to the app's own tornado.options.
 """
+CHECK_SHOWN = (
+    "boot_timeout_s",
+    "fork_safety_allow",
+    "fork_safety_quarantine",
+    "chdir",
+    "config",
+)
 CLIENT_COMMANDS = {
     "status": _client(_status, "Show the running service: listeners, workers and their figures."),
     "reload": _client(_reload, "Load the app anew and replace every worker, or nothing at all."),

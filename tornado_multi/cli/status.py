@@ -72,7 +72,7 @@ def _print_table(data: dict[str, Any]) -> None:
 def _troubles(row: dict[str, Any]) -> Iterator[str]:
     """Yield what somebody should know of a worker beyond its figures."""
     if row["last_end"] and row["state"] == "backoff":
-        yield f"{row['last_end']}; next try in {row['retry_in_s']:.0f} s"
+        yield f"{row['last_end']}; next try in {max(0.1, row['retry_in_s']):.2g} s"
     # A supervisor that was not restarted since an update may not know the newer keys.
     if row.get("silent_s") is not None:
         where = f" in {row['route']}" if row["route"] else ""

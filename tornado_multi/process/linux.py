@@ -90,6 +90,18 @@ def process_age_s() -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
 
 
+def waited_for_cpu_s() -> float:
+    """Return how long the main thread of this process has been ready to run and had no CPU.
+
+    0 where the kernel does not count it. Source: sched-stats of the kernel's documentation.
+    """
+    try:
+        with open("/proc/self/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 def is_stopped(pid: int | None) -> bool:
     """Tell whether a process is stopped by a signal or a tracer. Source: proc(5), field state."""
     if pid is None:

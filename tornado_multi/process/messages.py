@@ -284,6 +284,11 @@ class Drained:
 class Ending:
     """The worker serves no more and runs what is to run at its end (exit handlers)."""
 
+    reason: str | None = None
+    """What has ended it, if nobody had asked it to end."""
+    detail: str | None = None
+    """The traceback of that."""
+
 
 @dataclass(frozen=True, slots=True)
 class RouteNamed:

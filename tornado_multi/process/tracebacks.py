@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PACKAGE_DIRECTORY = str(Path(__file__).resolve().parent.parent) + "/"
+_LIBRARY_DIRECTORIES = (
+    *(sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<",
+)
 
 
 def app_traceback(error: BaseException) -> str:
@@ -29,6 +34,22 @@ def first_line(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg}{where}"
     # What follows are notes; a message of several lines is in the traceback whole.
     return traceback.format_exception_only(error)[0].strip().splitlines()[0]
+
+
+def place(error: BaseException) -> str | None:
+    """Return file and line of the innermost frame of an app; None: there is none."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        name = frame.f_code.co_filename
+        if not (_is_ours(name) or name.startswith(_LIBRARY_DIRECTORIES)):
+            return f"{name}:{frame.f_lineno}"
+    return None
+
+
+def is_our_own(error: BaseException) -> bool:
+    """Tell whether it was raised in this package."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_code.co_filename.startswith(PACKAGE_DIRECTORY)
 
 
 def _is_ours(filename: str) -> bool:

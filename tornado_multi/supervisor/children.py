@@ -83,12 +83,21 @@ class HookHandle:
 def last_stacks(text: str) -> str | None:
     """Return what faulthandler has written at a fatal signal; None: there was none."""
     _, found, rest = text.rpartition("Fatal Python error")
-    return f"{found}{rest}".rstrip() if found else None
+    return without_watchdog(f"{found}{rest}") if found else None
 
 
 def without_watchdog(text: str) -> str:
-    """Return what faulthandler has written without our own thread, which waits in every report."""
-    return "\n\n".join(block for block in text.split("\n\n") if WATCHDOG_FILE not in block)
+    """Return what faulthandler has written, the current thread first, and without our own one.
+
+    Ours waits in every report; faulthandler writes the current thread, which matters most, last.
+    """
+    blocks = [block for block in text.rstrip().split("\n\n") if WATCHDOG_FILE not in block]
+    # A fatal error has a head line before all threads.
+    return "\n\n".join(sorted(blocks, key=_place_of_block))
+
+
+def _place_of_block(block: str) -> int:
+    return 0 if block.startswith("Fatal") else 1 if block.startswith("Current thread") else 2
 
 
 class Children:
@@ -362,10 +371,13 @@ class Children:
     def read_threads(self, row: int) -> str:
         """Return what the worker has written of its threads by now."""
         worker = self.workers.get(row)
-        if worker is None or worker.stacks_fd is None:
+        return "" if worker is None else without_watchdog(self._read_stacks(worker))
+
+    @staticmethod
+    def _read_stacks(worker: WorkerHandle) -> str:
+        if worker.stacks_fd is None:
             return ""
-        text = os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
-        return without_watchdog(text)
+        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
 
     def _take_ready_fds(self, worker: WorkerHandle, stacks_fd: int, watchdog_fd: int) -> None:
         self._drop_ready_fds(worker)  # of a script's earlier loop
@@ -410,7 +422,7 @@ class Children:
         if end is None:
             return
         self._hear_worker(worker)  # its last words come before its death
-        stacks = self.read_threads(worker.row)
+        stacks = last_stacks(self._read_stacks(worker))
         self._drop_worker_channel(worker)
         self._drop_ready_fds(worker)
         self._loop.remove_reader(worker.pidfd)
@@ -419,7 +431,7 @@ class Children:
         worker.pidfd = None
         if self.workers.get(worker.row) is worker:
             del self.workers[worker.row]
-            self._on_worker_end(worker.row, end, worker.route_names, last_stacks(stacks))
+            self._on_worker_end(worker.row, end, worker.route_names, stacks)
 
     # --- hooks ------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from tornado_multi.supervisor.worker_events import (
     worker_drained,
     worker_draining,
     worker_ended,
+    worker_ending,
     worker_ready,
 )
 from tornado_multi.supervisor.zygote_events import (
@@ -130,11 +131,8 @@ def _take_in(state: State, event: ev.Event, now_s: float) -> Iterator[ev.Effect]
             yield from worker_draining(state, row, now_s)
         case ev.WorkerDrained():
             yield from worker_drained(state, event)
-        case ev.WorkerEnding(row):
-            if (worker := state.workers.get(row)) and worker.kill_reason is None:
-                deadline_s = now_s + state.limits.kill_grace_s
-                worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
-                worker.is_ending = True
+        case ev.WorkerEnding():
+            yield from worker_ending(state, event, now_s)
         case ev.ForkSent(row):
             if (worker := state.workers.get(row)) and not worker.leaving:
                 worker.fork_sent = True

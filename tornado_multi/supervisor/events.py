@@ -135,6 +135,8 @@ class WorkerEnding:
     """It serves no more; what remains are its exit handlers."""
 
     row: int
+    reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.state import State, Worker
 
 REPORT_PAUSE_S = 10.0
-"""Between two reports of one worker, so that a handler which blocks again and again fills no disk."""
+"""Between two reports of one worker, so that a handler which blocks again and again fills no disk.
+
+The first report of another route does not wait.
+"""
 ABORT_GRACE_S = 1.0
 """From ABRT, at which faulthandler writes the stacks once more, to KILL."""
 
@@ -61,9 +64,12 @@ def _was_reported(worker: Worker) -> bool:
 def _is_silent(worker: Worker, sample: ev.Sample, now_s: float) -> Iterator[ev.Effect]:
     if worker.silent_since_s is None:
         worker.silent_since_s = now_s - sample.beat_age_s
-    if worker.reported_s is not None and now_s - worker.reported_s < REPORT_PAUSE_S:
+    is_pause = worker.reported_s is not None and now_s - worker.reported_s < REPORT_PAUSE_S
+    if is_pause and (sample.is_stopped or sample.route in worker.reported_routes):
         return
     worker.reported_s = now_s
+    if sample.route not in worker.reported_routes:
+        worker.reported_routes.append(sample.route)
     if sample.is_stopped:
         text = f"The process is stopped, for {sample.beat_age_s:.1f} s (SIGSTOP, or a debugger)."
         yield ev.Say("warning", worker_name(worker), text)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.report import Reporter
     from tornado_multi.supervisor.service_manager import ServiceManager
     from tornado_multi.supervisor.spawning import Spawner
+    from tornado_multi.supervisor.state import Worker
     from tornado_multi.supervisor.status import Identity
 
 STOP_SIGNALS = {signal.SIGTERM: False, signal.SIGINT: True, signal.SIGQUIT: True}
@@ -285,7 +286,8 @@ class Supervisor:
                 self._reporter.say(effect)
             case ev.AnnounceReady():
                 addresses = self._listeners.addresses()
-                block = announcing.ready(self._identity, self._state, addresses)
+                mode = self._settings.safety.fork_safety
+                block = announcing.ready(self._identity, self._state, addresses, mode)
                 self._announce("Ready.", block)
             case ev.Finish():
                 self._finish()
@@ -411,7 +413,7 @@ class Supervisor:
                 who = f"zygote gen={generation}"
                 self._post(ev.HookFailed(who, generation, hook, reason, detail))
             case msg.Notice(key, text):
-                self._notice(key, text)
+                self._notice(key, text, "supervisor")
             case _:
                 self._peer_fault(f"zygote gen={generation}", f"sent {type(message).__name__}")
 
@@ -428,20 +430,24 @@ class Supervisor:
                 self._post(ev.WorkerWorn(row, reason))
             case msg.Draining():
                 self._post(ev.WorkerDraining(row))
-            case msg.Ending():
-                self._post(ev.WorkerEnding(row))
+            case msg.Ending(reason, detail):
+                self._post(ev.WorkerEnding(row, reason, detail))
             case msg.Drained():
                 self._post(ev.WorkerDrained(row, message))
             case msg.HookFailed(hook, reason, detail):
                 if worker := self._state.workers.get(row):
-                    # It may speak before the zygote announces it; its pid is in its row by then.
-                    pid = self._board.row(row).load(sb.PID)
-                    who = worker_name(dataclasses.replace(worker, pid=pid))
+                    who = self._name(worker)
                     self._post(ev.HookFailed(who, worker.generation, hook, reason, detail))
             case msg.Notice(key, text):
-                self._notice(key, text)
+                worker = self._state.workers.get(row)
+                self._notice(key, text, "supervisor" if worker is None else self._name(worker))
             case _:
                 self._peer_fault(f"worker row={row}", f"sent {type(message).__name__}")
+
+    def _name(self, worker: Worker) -> str:
+        # It may speak before the zygote announces it; its pid is in its row by then.
+        pid = self._board.row(worker.row).load(sb.PID)
+        return worker_name(dataclasses.replace(worker, pid=pid))
 
     def _hook_said(self, number: int, message: msg.Message) -> None:
         match message:
@@ -475,10 +481,10 @@ class Supervisor:
             )
         )
 
-    def _notice(self, key: str, text: str) -> None:
+    def _notice(self, key: str, text: str, who: str) -> None:
         if key not in self._notices_given:
             self._notices_given.add(key)
-            self._reporter.say(ev.Say("warning", "supervisor", text))
+            self._reporter.say(ev.Say("warning", who, text))
 
     def _peer_fault(self, who: str, what: str) -> None:
         text = f"[BUG] It broke the protocol between our own processes: {what}"

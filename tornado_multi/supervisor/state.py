@@ -90,12 +90,16 @@ class Worker:
     """Why we sent KILL, if we did."""
     failure: str | None = None
     """What the worker said of its failed boot."""
+    error: str | None = None
+    """What has ended it, by its own account, if nobody had asked it to end."""
     recycle_reason: str | None = None
     """Why it asks for a successor, if it does."""
     silent_since_s: float | None = None
     """Monotonic. When its loop was found not to run; None: it runs."""
     reported_s: float | None = None
     """Monotonic. When its stacks were last put into the log."""
+    reported_routes: list[str | None] = field(default_factory=list)
+    """Where it was then, and the times before."""
     is_aborted: bool = False
     """It was sent ABRT, and is killed at its deadline."""
 

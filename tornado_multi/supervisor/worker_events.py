@@ -40,7 +40,8 @@ def fork_refused(state: State, row: int, reason: str, now_s: float) -> Iterator[
         text = f"The system refused to fork worker {worker.fork_id}: {reason}."
         yield from fail_reload(state, Failure(text, ""), now_s)
     elif place := state.places.get(worker.fork_id):
-        yield from _back_off(place, worker, f"could not be forked: {reason}", now_s)
+        why = f"could not be forked: {reason}"
+        yield from _back_off(place, worker, why, {}, now_s)
 
 
 def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
@@ -146,6 +147,19 @@ def _drain_times(report: Drained) -> str:
     return f"{said}, then {' and '.join(after)}" if after else said
 
 
+def worker_ending(state: State, event: ev.WorkerEnding, now_s: float) -> Iterator[ev.Effect]:
+    """Take in that a worker serves no more: it has not much longer to live, and may say why."""
+    worker = state.workers.get(event.row)
+    if worker is None or worker.kill_reason is not None:
+        return
+    deadline_s = now_s + state.limits.kill_grace_s
+    worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
+    worker.is_ending = True
+    worker.error = event.reason
+    if event.detail is not None:
+        yield ev.Say("error", worker_name(worker), f"What ended it:\n{event.detail}")
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -167,6 +181,8 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
     if state.reload is not None and worker.leaving and worker.ready_s is not None:
         state.reload.drained += 1
     why = f"was killed: it {worker.kill_reason}" if worker.kill_reason else str(end)
+    if worker.error is not None:
+        why += f", by {worker.error}"
     if event.oom is not None:
         why += f", for want of memory ({event.oom})"
     if event.in_flight:
@@ -215,7 +231,7 @@ def worker_ended(  # noqa: C901, PLR0911, PLR0912 - one return for each way that
         reason = f"Worker {worker.fork_id} of the new generation {why} soon after it was ready."
         yield from fail_reload(state, Failure(reason, ""), now_s)
         return
-    yield from _back_off(place, worker, why, now_s)
+    yield from _back_off(place, worker, why, extra, now_s)
 
 
 def _is_finished(state: State, end: ProcessEnd) -> bool:
@@ -247,6 +263,7 @@ def _exit_report(
         "end": str(event.end),
         "exit_code": event.end.exit_code,
         "signal": event.end.signal_number,
+        "error": worker.error,
         "kill_reason": worker.kill_reason,
         "was_asked": worker.leaving,
         "was_ready": worker.ready_s is not None,
@@ -278,7 +295,9 @@ def restart_asked(state: State, fork_id: int) -> Iterator[ev.Effect]:
             worker.outdated = True
 
 
-def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[ev.Effect]:
+def _back_off(
+    place: Place, worker: Worker, why: str, extra: dict[str, Any], now_s: float
+) -> Iterator[ev.Effect]:
     place.failures += 1
     place.last_end = worker.failure or why
     pause_s = backoff_s(place.failures, place.fork_id)
@@ -287,7 +306,7 @@ def _back_off(place: Place, worker: Worker, why: str, now_s: float) -> Iterator[
         "error",
         worker_name(worker),
         f"The worker {why}, {_count(place.failures, 'young death')} in a row; next try in {pause_s:.2g} s.",
-        {"failures": place.failures, "retry_in_s": pause_s},
+        extra | {"failures": place.failures, "retry_in_s": pause_s},
     )
 
 

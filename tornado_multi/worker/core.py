@@ -20,6 +20,7 @@ from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.process.adoption import end_with_supervisor
 from tornado_multi.process.channel import Channel, ChannelClosed
+from tornado_multi.process.linux import waited_for_cpu_s
 from tornado_multi.process.messages import RemoteProtocolError
 from tornado_multi.worker.accepting import Accepting
 from tornado_multi.worker.beat import Beat
@@ -77,13 +78,13 @@ class Worker:
         self.connections = Connections(
             self._row, Routes(self._tell_route), Lingering(loop), loop.time
         )
-        self._resources = WorkerResources(loop, self.send)
         health = assignment.settings.health
+        self._slow_steps = SlowSteps(health.slow_step_s, self.send, self.notice, waited_for_cpu_s)
+        self._slow_steps.watch()
+        self._resources = WorkerResources(loop, self.send, self._slow_steps.took)
         self._wear = Wear(
             health, self._row, self.connections, self.accepting, send=self.send, clock=loop.time
         )
-        self._slow_steps = SlowSteps(health.slow_step_s, self.send, self.notice)
-        self._slow_steps.watch()
         self._beat = Beat(loop, self._row, self._at_beat)
         set_report(self._notice_from_any_thread)
         self._title("starting")

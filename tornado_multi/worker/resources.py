@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.hooks import HookTimeoutError, time_limit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
+    from tornado_multi.resources.closing import Limit
     from tornado_multi.resources.lives import Created
 
 HEALTH_INTERVAL_S = 10.0
@@ -31,10 +33,15 @@ class WorkerResources:
     """What of this process's life concerns the supervisor."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, send: Callable[[msg.Message], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[msg.Message], None],
+        took: Callable[[str, float], None],
     ) -> None:
         self._loop = loop
         self._send = send
+        self._took = took
+        """Hears what held up the loop, and for how many seconds."""
         self._told: list[dict[str, Any]] = []
         self._due_s: dict[Created, float] = {}
         """When each resource that has a check is asked next."""
@@ -67,10 +74,22 @@ class WorkerResources:
 
     async def _ask(self, created: Created) -> None:
         try:
-            created.health = await ask(created, HEALTH_TIMEOUT_S, _limit)
+            created.health = await ask(created, HEALTH_TIMEOUT_S, self._limit_of(created))
         finally:
             del self._asking[created]
         self._tell()
+
+    def _limit_of(self, created: Created) -> Limit:
+        @contextlib.contextmanager
+        def limit(seconds: float) -> Iterator[None]:
+            begun_s = perf_counter()
+            try:
+                with _limit(seconds):
+                    yield
+            finally:
+                self._took(f"The health check of {created.name}", perf_counter() - begun_s)
+
+        return limit
 
     def _changed(self) -> None:
         with contextlib.suppress(RuntimeError):  # a loop that is closed: a script runs another one

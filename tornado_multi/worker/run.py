@@ -16,7 +16,7 @@ from tornado_multi.logs.setup import renew_logs
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.tracebacks import app_traceback, first_line
+from tornado_multi.process.tracebacks import app_traceback, first_line, is_our_own, place
 from tornado_multi.worker.after_fork import enter
 from tornado_multi.worker.app import AppError, build
 from tornado_multi.worker.core import Worker
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from tornado_multi.assignment import Assignment
     from tornado_multi.hooks import Hooks
 
+MOST_DETAIL = 20_000
+"""Characters of a traceback that are told, the last ones."""
+
 
 def run_worker(assignment: Assignment) -> NoReturn:
     """Be a worker until the end of this process."""
-    exit_code = int(ExitCode.BUG)
+    exit_code, ending = int(ExitCode.BUG), msg.Ending()
     worker: Worker | None = None
     try:
         enter(assignment)
@@ -41,14 +44,31 @@ def run_worker(assignment: Assignment) -> NoReturn:
         exit_code = loop.run_until_complete(_live(assignment, worker))
     except SystemExit as error:  # the app's own, from a handler or a callback
         exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:  # noqa: BLE001 - the process ends here, and says why
-        traceback.print_exc()
+        ending = msg.Ending(_named(error))
+    except BaseException as error:  # noqa: BLE001 - the process ends here, and says why
+        if worker is None or is_our_own(error):
+            traceback.print_exc()
+        else:
+            exit_code = 1  # as any Python program that an error ends
+            ending = msg.Ending(*_explained(error))
     finally:
         if worker is not None:
             # So that the supervisor sees to it that the end doesn't last for ever.
             with contextlib.suppress(Exception):
-                worker.send(msg.Ending())
+                worker.send(ending)
         leave(exit_code)
+
+
+def _named(error: BaseException) -> str:
+    where = place(error)
+    return first_line(error) if where is None else f"{first_line(error)} at {where}"
+
+
+def _explained(error: BaseException) -> tuple[str, str | None]:
+    """Return what ended the loop, and its traceback: an error that nothing could catch, or a stop."""
+    if isinstance(error, RuntimeError) and "Event loop stopped" in str(error):
+        return "a stop of the event loop, which is the worker's (IOLoop.stop, loop.stop)", None
+    return _named(error), app_traceback(error)[-MOST_DETAIL:]
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:

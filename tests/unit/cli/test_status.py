@@ -80,7 +80,7 @@ def test_a_place_that_waits_says_why_and_how_long() -> None:
         resources=None,
     )
 
-    assert ["exited with code 1; next try in 4 s"] == [*_troubles(waiting)]
+    assert ["exited with code 1; next try in 4.4 s"] == [*_troubles(waiting)]
 
 
 def test_a_resource_that_is_not_well_is_named() -> None:

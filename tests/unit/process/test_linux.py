@@ -219,3 +219,10 @@ def test_exit_codes_are_a_contract() -> None:
         "REFUSED_BY_SYSTEM": 111,
     } == {code.name: code.value for code in ExitCode}
     assert 143 == died_of_signal(signal.SIGTERM)
+
+
+def test_the_time_without_a_cpu_only_grows() -> None:
+    """What the kernel counts for the main thread, in seconds."""
+    before_s = linux.waited_for_cpu_s()
+
+    assert 0 <= before_s <= linux.waited_for_cpu_s() < 10_000

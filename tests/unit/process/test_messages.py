@@ -42,6 +42,7 @@ EXAMPLES: list[Message] = [
     msg.Worn("it has answered 5 requests (max_requests)"),
     msg.SlowSteps("GET shop.Slow", 3, 0.512),
     msg.Ending(),
+    msg.Ending("sys.exit('é') at shop.py:5", "Traceback\n  é"),
     msg.Resources(()),
     msg.Resources(({"name": "shop.é", "created_unix_s": 1.5, "healthy": None, "health": None},)),
     msg.Tasks(1, "Task-1\n  é"),

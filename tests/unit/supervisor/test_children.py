@@ -19,11 +19,12 @@ Thread 0x00007ff8 (most recent call first):
   File "/srv/shop/poller.py", line 3 in poll"""
 
 
-def test_the_watchdog_is_left_out_of_reports() -> None:
-    """The threads of the app remain, in their order."""
+def test_the_watchdog_is_left_out_of_reports_and_the_current_thread_is_first() -> None:
+    """The line that blocks is looked for at the top; faulthandler writes it last."""
     text = f"{OURS}\n\n{OTHER}\n\n{THEIRS}" + "\n"
 
-    assert f"{OTHER}\n\n{THEIRS}" + "\n" == without_watchdog(text)
+    assert f"{THEIRS}\n\n{OTHER}" == without_watchdog(text)
+    assert THEIRS == without_watchdog(f"{THEIRS}\n")
 
 
 def test_the_file_of_the_watchdog_is_where_it_is_looked_for() -> None:
@@ -33,8 +34,11 @@ def test_the_file_of_the_watchdog_is_where_it_is_looked_for() -> None:
 
 def test_last_words_begin_with_the_error() -> None:
     """What an earlier report had asked for is not part of them."""
-    last = f"Fatal Python error: Aborted\n\n{THEIRS}\n\nExtension modules: x (total: 1)"
+    head, tail = "Fatal Python error: Aborted", "Extension modules: x (total: 1)"
+    written = f"{head}\n\n{OURS}\n\n{OTHER}\n\n{THEIRS}\n\n{tail}"
 
-    assert last == last_stacks(f"{OTHER}\n\n{THEIRS}\n{last}\n")
+    assert f"{head}\n\n{THEIRS}\n\n{OTHER}\n\n{tail}" == last_stacks(
+        f"{OTHER}\n\n{THEIRS}\n{written}\n"
+    )
     assert None is last_stacks(f"{OTHER}\n\n{THEIRS}\n")
     assert None is last_stacks("")

@@ -79,6 +79,9 @@ def test_young_deaths_back_off(end: ProcessEnd) -> None:
         now_s += 0.5
 
         assert [] == seen.acts
+        (said,) = [act for act in seen.effects if isinstance(act, ev.Say)]
+        assert {"failures": count, "retry_in_s": pause_s}.items() <= said.extra.items()
+        assert str(end) == said.extra["death"]["end"]
         assert count == seen.state.places[0].failures
         assert now_s + pause_s == next_deadline_s(seen.state)
 

@@ -92,6 +92,7 @@ def test_each_end_of_a_worker_is_told() -> None:
         "oom": None,
         "stacks": None,
         "recycle_reason": None,
+        "error": None,
         "restarts": 0,
     } == call.report
     assert isinstance(made.effects[-1], ev.ForkWorker)

@@ -94,6 +94,18 @@ def test_a_handler_that_blocks_again_and_again_fills_no_disk() -> None:
     assert [ev.ReportHang(0, 1.0, ROUTE)] == seen.effects
 
 
+def test_another_route_that_blocks_does_not_wait_for_the_pause() -> None:
+    """Once for each: who blocks there would never be named by its line otherwise."""
+    seen = replay(serving()).then((10.0, look(0, age_s=1.0)), (12.0, look(0, age_s=0.1)))
+    seen.then((13.0, look(0, age_s=1.0, route="GET shop.Other")))
+
+    assert [ev.ReportHang(0, 1.0, "GET shop.Other")] == seen.effects
+
+    seen.then((14.0, look(0, age_s=0.1)), (15.0, look(0, age_s=1.0, route="GET shop.Other")))
+
+    assert [] == seen.effects
+
+
 def test_a_silence_that_outlasts_the_pause_is_reported_then() -> None:
     """A worker may block for long soon after a short block: that one must not go unexplained."""
     seen = replay(serving()).then((10.0, look(0, age_s=1.0)), (11.0, look(0, age_s=0.1)))

@@ -186,6 +186,7 @@ def events_about(row: int, generation: int) -> list[ev.Event]:
         ev.WorkerBootFailed(row, "no", ""),
         ev.WorkerDraining(row),
         ev.WorkerEnding(row),
+        ev.WorkerEnding(row, "sys.exit(3)", "Traceback"),
         ev.ForkSent(row),
         ev.WorkerDrained(row, msg.Drained(0.1, 0, 0, 0, 0, 0)),
         ev.WorkerEnded(row, LEFT, 1),

@@ -45,10 +45,15 @@ class Stage:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.sent: list[Any] = []
-        self.resources = WorkerResources(self.loop, self.send)
+        self.steps: list[str] = []
+        self.resources = WorkerResources(self.loop, self.send, self.took)
 
     def send(self, message: Message) -> None:
         self.sent.append(message)
+
+    def took(self, what: str, spent_s: float) -> None:
+        assert spent_s >= 0
+        self.steps.append(what)
 
     def last(self) -> list[tuple[str, bool | None]]:
         message: Resources = self.sent[-1]

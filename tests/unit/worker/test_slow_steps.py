@@ -329,7 +329,13 @@ class Told:
     def __init__(self, limit_s: float = 0.1) -> None:
         self.sent: list[msg.SlowSteps] = []
         self.notices: list[tuple[str, str]] = []
-        self.steps = SlowSteps(limit_s, self.sent.append, lambda *what: self.notices.append(what))
+        self.waited_s = 0.0
+        self.steps = SlowSteps(
+            limit_s,
+            self.sent.append,
+            lambda *what: self.notices.append(what),
+            lambda: self.waited_s,
+        )
 
 
 class Request:
@@ -364,15 +370,50 @@ def test_slow_steps_are_told_at_the_next_beat_as_totals() -> None:
     assert msg.SlowSteps(NAME, 4, 0.75) == told.sent[-1]
 
 
-def test_the_first_slow_step_of_a_handler_is_said_in_the_log() -> None:
-    """Once: the rest is counted."""
+def test_a_slow_step_is_said_in_the_log_and_again_when_one_is_much_slower() -> None:
+    """Five times as slow as what was said; the rest is counted."""
+    told = Told()
+    for spent_s in (0.25, 0.5, 1.2, 1.25, 6.0, 0.25):
+        told.steps._took_long(Search(), spent_s)
+
+    assert ["0.25 s", "1.25 s"] == [text.split(" for ")[1][:6] for _, text in told.notices]
+    assert 2 == len({key for key, _ in told.notices})
+
+
+def test_what_one_worker_has_said_the_others_do_not_repeat() -> None:
+    """The same handler and a block of the same order share a key."""
+    one, other = Told(), Told()
+    one.steps.took("Health", 0.25)
+    other.steps.took("Health", 0.3)
+    other.steps.took("Health", 0.1)
+
+    assert one.notices[0][0] == other.notices[0][0]
+    assert 1 == len(other.notices)
+
+
+@pytest.mark.parametrize(("waited_s", "is_said"), [(0.1, False), (0.4, True), (9.0, True)])
+def test_a_step_that_waited_for_a_cpu_is_no_fault_of_its_handler(
+    waited_s: float,
+    is_said: bool,  # noqa: FBT001 - a case
+) -> None:
+    """If that was half of its time at least, since the last beat."""
+    told = Told()
+    told.waited_s = 50.0
+    told.steps.at_beat()
+    told.waited_s += waited_s
+    told.steps.took("Search", 0.5)
+
+    assert is_said == (f"For {min(0.5, waited_s):.2f} s of that it waited" in told.notices[0][1])
+
+
+def test_what_is_said_of_a_slow_step() -> None:
+    """What, how long, and what that means for others."""
     told = Told()
     told.steps._took_long(Search(), 0.25)
-    told.steps._took_long(Search(), 3.0)
 
     assert [
         (
-            f"slow step {NAME}",
+            f"slow step {NAME} 0",
             (
                 f"{NAME} held up the event loop for 0.25 s at a stretch; meanwhile its worker answered "
                 "nobody else. The status counts such steps (slow_step_s)."
