@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
@@ -48,19 +48,22 @@ ForkIds = Annotated[
     Parameter("--fork-id", negative="", help="Only records of this worker; may be repeated."),
 ]
 Level = Annotated[
-    Literal["debug", "info", "warning", "error", "critical"] | None,
-    Parameter(help="Least level."),
+    str | None, Parameter(help="Least level: debug, info, warning, error or critical.")
 ]
 Since = Annotated[
     str | None,
-    Parameter(help="Not before: a time ago such as 10m, 2h or 1d, or 2026-11-25T10:00."),
+    Parameter(
+        help="Not before: a time ago such as 10m, 2h or 1d, today, yesterday, 10:00 or "
+        "2026-11-25T10:00."
+    ),
 ]
 Grep = Annotated[str | None, Parameter(help="Only records that hold this text.")]
 Tail = Annotated[
     int | None,
     Parameter(
-        validator=validators.Number(gte=1),
-        help="At most so many, the youngest. Default: 100, or all with --since.",
+        validator=validators.Number(gte=0),
+        help="At most so many, the youngest; 0 with -f: only what comes. Default: 100, or all "
+        "with --since.",
     ),
 ]
 LogDir = Annotated[

@@ -176,7 +176,7 @@ KINDS = {
     "rotating-log": Kind(
         Severity.HIGH,
         "Workers would rename the file under one another; lines are lost at each rotation.",
-        "use tornado_multi.PerProcessFileHandler.",
+        "use tornado_multi.get_logger and --log-dir, or tornado_multi.PerProcessFileHandler.",
     ),
     "truncated-log": Kind(
         Severity.HIGH,

@@ -24,6 +24,7 @@ from tornado_multi.assignment import Assignment, HookErrand
 from tornado_multi.forksafety.watch import UnsafeError, Watch
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError, app_module, enter_directory, load_target
+from tornado_multi.logs.append_file import opened_fds
 from tornado_multi.logs.handler import reopen_all, set_report
 from tornado_multi.logs.plan import plan_of
 from tornado_multi.logs.setup import LogPlaceError, begin_logs, check_place, make_directory
@@ -166,7 +167,7 @@ def tell(channel: Channel, watch: Watch, own_fds: set[int], directory: str) -> N
     Raises: LoadError: it is not to be served like that.
     """
     try:
-        for message in watch.judge(own_fds, directory):
+        for message in watch.judge(own_fds | opened_fds(), directory):
             channel.send(message)
     except UnsafeError as error:
         raise LoadError(error.reason, error.detail) from error
