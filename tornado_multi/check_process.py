@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Answer the one request on the descriptor given."""
     from tornado_multi.forksafety.recorder import Recorder
+    from tornado_multi.logs.plan import LogPlan
+    from tornado_multi.logs.setup import begin_logs
     from tornado_multi.process.identity import set_served
     from tornado_multi.resources.creation import creating
 
@@ -35,6 +37,7 @@ def main() -> None:
     gc.disable()  # as a zygote does
     recorder = Recorder(request["app"].partition(":")[0].partition(".")[0], creating)
     recorder.start()
+    begin_logs(LogPlan(writes_files=False))  # a look at an app leaves nothing in its log files
     answer = _answer(request, recorder, sock.fileno())
     try:
         sock.sendall(json.dumps(answer).encode() + b"\n")
@@ -67,7 +70,7 @@ def _answer(request: dict[str, Any], recorder: Any, own_fd: int) -> dict[str, An
         if trace is not None:
             trace.stop()
     allowances = [parse_allowance(text) for text in request["allow"]]
-    report = Audit(recorder, {own_fd}, allowances).run()
+    report = Audit(recorder, {own_fd}, allowances, request["quarantine"]).run()
     answer: dict[str, Any] = {
         "findings": [to_plain(finding) for finding in report.findings],
         "notes": list(report.notes),

@@ -11,23 +11,21 @@ on the main thread.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import inspect
-import signal
 import threading
-import time
 import types
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.loading import LoadError
+from tornado_multi.process import time_limits
 from tornado_multi.process.messages import HookFailed
+from tornado_multi.process.time_limits import TimeLimitError, time_limit
 from tornado_multi.process.tracebacks import app_traceback, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator
-    from types import FrameType
+    from collections.abc import Awaitable, Callable, Generator
 
     from tornado_multi.settings.model import HookSettings
 
@@ -40,13 +38,6 @@ NAMES = (
     "on_worker_exit",
     "on_reload",
 )
-INTERRUPT_AGAIN_S = 1.001
-"""A hook that swallows the interruption gets it again, this often. An odd number tells our timer from
-one that the hook has set."""
-
-
-class HookTimeoutError(BaseException):
-    """Thrown into a hook that takes too long. No Exception: a hook's own handlers don't want it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +94,7 @@ class Hooks:
         """Await the rest of an async hook, in a task of its own: it may swallow its cancellation."""
         task = asyncio.get_running_loop().create_task(self._watch(name, awaitable))
         try:
-            await asyncio.wait({task}, timeout=self.timeout_s + INTERRUPT_AGAIN_S)
+            await asyncio.wait({task}, timeout=self.timeout_s + time_limits.INTERRUPT_AGAIN_S)
         finally:
             if not task.done():
                 task.cancel()
@@ -123,7 +114,7 @@ class Hooks:
             return self._failure(name, error)
         except TimeoutError as error:
             if limit.expired():  # what it was cancelled in says where it hung
-                late = HookTimeoutError().with_traceback((error.__cause__ or error).__traceback__)
+                late = TimeLimitError().with_traceback((error.__cause__ or error).__traceback__)
                 return self._failure(name, late)
             return self._failure(name, error)
         except BaseException as error:  # noqa: BLE001 - as above
@@ -131,7 +122,7 @@ class Hooks:
         return None
 
     def _failure(self, name: str, error: BaseException) -> HookFailed:
-        if isinstance(error, HookTimeoutError):
+        if isinstance(error, TimeLimitError):
             return HookFailed(name, self._timeout_text(name), app_traceback(error))
         return HookFailed(name, f"{name} failed: {first_line(error)}", app_traceback(error))
 
@@ -191,39 +182,6 @@ def _step_by_step(
 
 async def _as_coroutine(awaitable: Awaitable[object]) -> object:
     return await awaitable
-
-
-@contextlib.contextmanager
-def time_limit(timeout_s: float) -> Iterator[None]:
-    """Throw HookTimeoutError into the block when it takes longer.
-
-    A timer and a handler of the app are put back, with what is left of the timer's time; those that
-    the block has set stay.
-    """
-    is_over = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if not is_over:
-            raise HookTimeoutError
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    begun_s = time.monotonic()
-    left_s, interval_s = signal.setitimer(signal.ITIMER_REAL, timeout_s, INTERRUPT_AGAIN_S)
-    try:
-        try:
-            yield
-        finally:  # twice: an interruption in this very moment must not leave the timer running
-            is_over = True
-    finally:
-        is_over = True
-        is_ours = signal.getitimer(signal.ITIMER_REAL)[1] == INTERRUPT_AGAIN_S
-        if is_ours:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if signal.getsignal(signal.SIGALRM) is interrupt:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
-        if is_ours and left_s > 0:
-            passed_s = time.monotonic() - begun_s
-            signal.setitimer(signal.ITIMER_REAL, max(left_s - passed_s, 1e-6), interval_s)
 
 
 def _drop(awaitable: object) -> None:

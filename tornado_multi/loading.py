@@ -10,8 +10,10 @@ import importlib
 import io
 import os
 import sys
+import threading
 
-from tornado_multi.process.tracebacks import app_traceback, first_line
+from tornado_multi.process.time_limits import TimeLimitError, just_within, time_limit
+from tornado_multi.process.tracebacks import app_stack, app_traceback, first_line
 
 
 class LoadError(Exception):
@@ -24,9 +26,15 @@ class LoadError(Exception):
         self.usage = usage
 
 
-def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str) -> object:
+def load_target(
+    app: str,
+    app_arguments: tuple[str, ...] | None,
+    directory: str,
+    boot_timeout_s: float | None = None,
+) -> object:
     """Import the module, return the attribute that ``module:attr`` names.
 
+    Args: boot_timeout_s: an import that takes nearly as long is interrupted; None: it may last.
     Raises: LoadError: whatever went wrong, also a SystemExit of the app.
     """
     switch_off_autoreload()
@@ -35,7 +43,8 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
     sys.argv = [app, *(app_arguments or ())]
     pid = os.getpid()
     try:
-        module = importlib.import_module(module_name)
+        with _limit(boot_timeout_s):
+            module = importlib.import_module(module_name)
         _end_a_copy(pid, module_name)
     except ModuleNotFoundError as error:
         _end_a_copy(pid, module_name)
@@ -48,11 +57,28 @@ def load_target(app: str, app_arguments: tuple[str, ...] | None, directory: str)
         raise _failure(f"importing {module_name}", error) from error
     except BaseException as error:
         _end_a_copy(pid, module_name)
+        if isinstance(error, TimeLimitError):
+            raise late("Importing the app", boot_timeout_s, app_stack(error)) from error
         raise _failure(f"importing {module_name}", error) from error
     target = _find_attribute(module, module_name, attribute)
     if app_arguments is not None:
         _parse_app_options()
     return target
+
+
+def _limit(boot_timeout_s: float | None) -> contextlib.AbstractContextManager[None]:
+    if boot_timeout_s is None or threading.current_thread() is not threading.main_thread():
+        return contextlib.nullcontext()
+    return time_limit(just_within(boot_timeout_s))
+
+
+def late(what: str, boot_timeout_s: float | None, stack: str) -> LoadError:
+    """Return the error of a boot that takes too long.
+
+    Args: stack: where it was.
+    """
+    text = f"{what} did not finish within {boot_timeout_s:g} s (boot_timeout_s)."
+    return LoadError(text, f"It was here, outermost call first:\n{stack}" if stack else "")
 
 
 def _end_a_copy(pid: int, module_name: str) -> None:

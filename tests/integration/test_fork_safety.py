@@ -64,7 +64,49 @@ def test_an_error_is_printed_with_its_line_and_mend(tmp_path: Path) -> None:
     assert 1 == done.returncode
     assert done.stdout.startswith("1 error before the first fork\n")
     assert "  app.py:2\n" in done.stdout
+    assert "In each worker: nothing can be done" in done.stdout
     assert "Mend: start it in after_fork" in done.stdout
+    assert "Kind: thread\n" in done.stdout
+
+
+def test_a_finding_says_what_the_settings_make_of_it(tmp_path: Path) -> None:
+    """With the quarantine a connection is cut off, and without it nothing is done."""
+    code = (
+        "import socket\nserver = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(server.getsockname())\n"
+    )
+    fates = [
+        next(item["fate"] for item in found if item["kind"] == "connected-socket")
+        for found in (
+            findings(tmp_path, code),
+            findings(tmp_path, code, "--fork-safety-quarantine", "random"),
+        )
+    ]
+
+    assert ["cut off", "unhealed"] == fates
+
+
+def test_a_seed_of_numpy_that_is_lost_is_told(tmp_path: Path) -> None:
+    """Workers seed it anew; what has had no seed, or is declared safe, is not told so."""
+    code = (
+        "import numpy as np, tornado_multi\nA = np.random.default_rng(1)\n"
+        "B = np.random.default_rng()\nC = np.random.RandomState(5)\nnp.random.seed(7)\n"
+        "with tornado_multi.fork_safe('the same draw in all'):\n"
+        "    D = np.random.default_rng(2)\n"
+    )
+    found = [item for item in findings(tmp_path, code) if item["kind"] == "random"]
+    lost = [
+        item["what"] for item in found if "counts no more" in item["harm"] and not item["allowed"]
+    ]
+
+    assert {"info"} == {item["word"] for item in found}
+    assert ["Generator", "RandomState"] == sorted(
+        what.partition(" ")[0] for what in lost if "of numpy, with a seed" in what
+    )
+    assert ["numpy.random, the generator that all modules share, with a seed"] == [
+        what for what in lost if what.startswith("numpy.random")
+    ]
+    assert ["shared"] == [item["fate"] for item in found if item["allowed"]]
 
 
 def test_warnings_fail_only_on_request(tmp_path: Path) -> None:
@@ -113,7 +155,7 @@ def test_what_the_settings_allow_is_information(tmp_path: Path) -> None:
 
     assert (0, 0) == (answer["errors"], answer["warnings"])
     assert {"they take turns"} == {item["allowed"] for item in answer["findings"]}
-    assert ["fork_safety_allow: nothing matches 'other.py' any more; remove it."] == answer["notes"]
+    assert [True] == ["no finding matches 'other.py'" in note for note in answer["notes"]]
 
 
 def test_what_the_factory_opens_is_shown_on_request(tmp_path: Path) -> None:
@@ -203,6 +245,26 @@ def make_app():
 """
 
 
+FORGETFUL = """
+import tornado_multi
+from tornado.web import Application, RequestHandler
+
+
+@tornado_multi.per_process
+async def stock():
+    return [3]
+
+
+class Count(RequestHandler):
+    async def get(self):
+        self.write(str(stock().count(3)))
+
+
+def make_app():
+    return Application([("/", Count)])
+"""
+
+
 def test_inherited_connections_are_dead_ends_and_the_zygotes_live_on(
     cluster: StartCluster, tmp_path: Path
 ) -> None:
@@ -227,6 +289,31 @@ def test_an_error_in_the_log_names_the_line(cluster: StartCluster, tmp_path: Pat
     eventually(lambda: "@tornado_multi.per_process" in made.log().partition("BrokenPipeError")[2])
 
     assert f"{tmp_path / 'app.py'}:7" in made.log().partition("BrokenPipeError")[2]
+
+
+def test_the_first_use_is_told_though_the_app_logs_a_text_alone(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """A handler that catches the error and goes on: one warning per worker and connection."""
+    (tmp_path / "app.py").write_text(SHARING)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path)
+    answers = [made.get("/send/client") for _ in range(3)]
+    made.stop()
+
+    assert [b"BrokenPipeError"] * 3 == answers
+    said = [line for line in made.log().splitlines() if "is cut off in this one" in line]
+    assert 1 == len(said), made.log()
+    assert f"was made at {tmp_path / 'app.py'}:7 before the fork" in said[0]
+
+
+def test_a_forgotten_await_is_explained(cluster: StartCluster, tmp_path: Path) -> None:
+    """The traceback of the handler ends with the line as it should be."""
+    (tmp_path / "app.py").write_text(FORGETFUL)
+    made = cluster("app:make_app", workers=1, chdir=tmp_path)
+    assert 500 == fetch(f"http://127.0.0.1:{made.port()}/", headers={}, timeout_s=30).status
+    eventually(lambda: "(await stock()).count" in made.log())
+
+    assert "The resource app.stock is async" in made.log()
 
 
 @pytest.mark.parametrize(
@@ -272,6 +359,7 @@ def test_strict_refuses_a_first_start_and_a_reload(cluster: StartCluster, tmp_pa
     assert "fork_safety=strict" in done.stderr
     assert "app.py:7" in done.stderr
     assert 1 == made.status()["generation"]
+    assert "allow it with a reason" in done.stderr
 
 
 def test_findings_stand_in_the_status_and_once_in_the_log(
@@ -285,5 +373,7 @@ def test_findings_stand_in_the_status_and_once_in_the_log(
 
     assert (2, "audit 2 errors") == (found["errors"], "audit 2 errors")
     assert "audit 2 errors" in done.stdout
+    assert 2 == done.stdout.count("  error    connected socket")
+    assert "  app.py:7\n" in done.stdout
     assert 2 == made.log().count("error: Fork safety: connected socket")
     assert "fork safety: 2 errors" in made.output()

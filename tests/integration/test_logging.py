@@ -77,9 +77,13 @@ def test_json_has_the_request_in_fields(cluster: StartCluster, logs: Path) -> No
     get(made, "/log")
     get(made, "/fail", X_Request_Id="r-2")
     path = logs / "all.log"
+
+    def records() -> list[dict[str, Any]]:
+        return [record for line in lines(path) if "logger" in (record := json.loads(line))]
+
     # The line of the access log is written when the client has its answer already.
-    eventually(lambda: len(lines(path)) == 5)
-    found = [json.loads(line) for line in lines(path)]
+    eventually(lambda: len(records()) == 5)
+    found = records()
 
     assert {1} == {record["generation"] for record in found}
     assert [None, 0, 0, 0, 0] == [record["fork_id"] for record in found]
@@ -103,6 +107,18 @@ def test_without_files_warnings_go_to_standard_error(cluster: StartCluster) -> N
     assert f" WARNING  worker fork_id=0 gen=1 pid={pid} req=" in log
     assert ": shop: loud 0\n" in log
     assert "quiet" not in log
+
+
+def test_what_is_logged_without_a_setup_keeps_our_form(cluster: StartCluster) -> None:
+    """``logging.warning`` in an app, at import and in a handler, does not bring in Python's form."""
+    made = start(cluster, "--log-format=json", app="implicit_logging_app:make_app")
+    get(made, "/log")
+    wanted = {"implicit at import": None, "implicit in a handler": 0, "by a logger": 0}
+    eventually(lambda: '"by a logger"' in made.log())
+    found = [json.loads(line) for line in made.log().splitlines() if line.startswith("{")]
+
+    assert wanted == {item["text"]: item["fork_id"] for item in found if item["text"] in wanted}
+    assert "WARNING:root:" not in made.log()
 
 
 def test_an_app_that_configures_logging_is_left_alone(cluster: StartCluster, logs: Path) -> None:
@@ -193,6 +209,43 @@ def test_a_script_that_opened_tornados_file_before_the_fork(script: Any, tmp_pat
     assert "hello" not in (tmp_path / "script" / "web.log").read_text()
 
 
+# --- beside the audit -----------------------------------------------------------------------------
+
+
+def test_a_check_writes_no_log_file(logs: Path) -> None:
+    """Of an app that logs at import into a directory of its own, or by ``log_file_prefix``: the
+    records are shown, and no file is a finding.
+    """
+    logs.mkdir()
+    command = [sys.executable, "-m", "tornado_multi", "check", "own_files_app:make_app", "--json"]
+    done = subprocess.run(
+        [*command, "--factory", "--", f"--log_file_prefix={logs / 'tornado.log'}"],
+        cwd=REPOSITORY / "tests/victims",
+        env=os.environ | {"OWN_LOGS": str(logs)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    answer = json.loads(done.stdout)
+
+    assert [] == os.listdir(logs)
+    assert ([], []) == (answer["findings"], answer["factory"])
+    assert ": shop: imported\n" in done.stderr
+
+
+def test_a_log_file_of_ours_is_no_finding(
+    cluster: StartCluster, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zygote has opened it at import, and a worker gives it back in the fork."""
+    monkeypatch.setenv("OWN_LOGS", str(logs))
+    made = start(cluster, "--fork-safety=strict", app="own_files_app:make_app")
+
+    assert [] == made.status()["fork_safety"]["findings"]
+    assert 1 == held_below(made.zygote_pid(), logs)
+    assert 0 == held_below(made.worker_pids()[0], logs)
+
+
 # --- what can go wrong ----------------------------------------------------------------------------
 
 
@@ -262,7 +315,7 @@ def test_a_full_disk_stops_nothing_and_is_said_once(cluster: StartCluster, tmp_p
 def test_usr1_reopens_the_files_of_all_processes(cluster: StartCluster, logs: Path) -> None:
     """Nobody holds a file that was moved away, also who logs nothing just now."""
     made = start(cluster, f"--log-dir={logs}", workers=2)
-    eventually(lambda: get(made, "/log") and len(os.listdir(logs)) == 3)
+    eventually(lambda: get(made, "/log") and len(os.listdir(logs)) == 4)
     for path in logs.iterdir():
         path.rename(f"{path}.moved")
     pids = [made.zygote_pid(), *made.worker_pids()]
@@ -273,6 +326,9 @@ def test_usr1_reopens_the_files_of_all_processes(cluster: StartCluster, logs: Pa
 
     eventually(lambda: [held_below(pid, logs) for pid in pids] == [0, 0, 0])
     assert "Reopening the log files." in made.log()
+    own = logs / "logging_app.supervisor.log"
+    eventually(lambda: own.exists() and "Reopening the log files." in own.read_text())
+    assert 1 == held_below(made.supervisor_pid(), logs)
     get(made, "/log?text=new")
     assert any("new 0" in line for path in logs.glob("*.log") for line in lines(path))
 
@@ -319,18 +375,33 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     made = start(cluster, f"--log-dir={logs}", workers=2)
     get(made, "/log?count=3&level=error&text=bad")
     get(made, "/log?logger=orders&count=200&text=order")
-    eventually(lambda: sum(len(lines(path)) for path in logs.glob("*.log")) == 206)
+    eventually(lambda: sum(len(lines(path)) for path in logs.glob("*[!r].log")) == 206)
     shown = run_command(made, "logs").stdout.splitlines()
 
     assert 100 == len(shown)
     assert shown == sorted(shown, key=lambda line: line[:26])
-    assert "imported in" in run_command(made, "logs", "--tail", "1000").stdout.splitlines()[0]
+    first = run_command(made, "logs", "--tail", "1000").stdout.splitlines()
+    assert first[0].endswith(" supervisor: Starting.")
+    assert any(": shop: imported in " in line for line in first)
     assert 3 == len(
         run_command(made, "logs", "--level", "error", "--grep", "bad").stdout.splitlines()
     )
     assert 1 == len(run_command(made, "logs", "--tail", "1").stdout.splitlines())
-    assert 206 == len(run_command(made, "logs", "--since", "1h").stdout.splitlines())
-    assert "" == run_command(made, "logs", "--fork-id", "7").stdout
+    since = run_command(made, "logs", "--since", "1h").stdout.splitlines()
+    assert 206 == sum(
+        ": shop: " in line or ": orders: " in line or "access: " in line for line in since
+    )
+    strange = run_command(made, "logs", "--fork-id", "7")
+    assert (0, "") == (strange.returncode, strange.stdout)
+    assert "No record, and no file, of fork_id 7; there are files of fork_id " in strange.stderr
+    nothing = run_command(made, "logs", "--grep", "no such text")
+    assert (0, "") == (nothing.returncode, nothing.stdout)
+    assert "tornado-multi: No record is what these options ask for.\n" == nothing.stderr
+    warnings = run_command(made, "logs", "--level", "warn").stdout.splitlines()
+    assert {"WARNING", "ERROR"} == {line.split()[2] for line in warnings}
+    wrong = run_command(made, "logs", "--level", "loud")
+    assert (2, "") == (wrong.returncode, wrong.stdout)
+    assert "level=loud: must be one of debug, info, warning, error, critical." in wrong.stderr
     wrong = run_command(made, "logs", "--since", "soon")
     assert (2, "") == (wrong.returncode, wrong.stdout)
     assert "since=soon: must be a time ago such as 10m" in wrong.stderr
@@ -339,7 +410,11 @@ def test_logs_shows_and_filters(cluster: StartCluster, logs: Path) -> None:
     gone = run_command(made, "logs")
     assert 5 == gone.returncode
     assert "--log-dir reads files without it." in gone.stderr
-    assert shown == run_command(made, "logs", "--log-dir", str(logs)).stdout.splitlines()
+    last = run_command(made, "logs", "--log-dir", str(logs)).stdout.splitlines()
+    assert last[-1].endswith(" supervisor: Stopped.")
+    assert {line for line in shown if ": orders: " in line} >= {
+        line for line in last if ": orders: " in line
+    }
 
 
 def test_logs_of_a_service_without_files_says_where_they_go(cluster: StartCluster) -> None:
@@ -349,10 +424,26 @@ def test_logs_of_a_service_without_files_says_where_they_go(cluster: StartCluste
 
     assert 1 == done.returncode
     assert (
-        "tornado-multi: The service logging_app writes no log files: its records go to the standard "
-        "error that it was started with. Start it with --log-dir or --log-file.\n"
+        "tornado-multi: The service logging_app has no log files: its records go to the standard "
+        "error that it was started with. Start it with --log-dir or --log-file. If the app writes "
+        "files by itself, name their directory: tornado-multi logs --log-dir DIR.\n"
     ) == done.stderr
     assert {"directory": None, "file": None, "format": "text"} == made.status()["logs"]
+
+
+def test_logs_finds_what_the_app_writes_by_itself(
+    cluster: StartCluster, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a handler with a directory of its own: no option says where."""
+    monkeypatch.setenv("OWN_LOGS", str(logs))
+    made = start(cluster, app="own_files_app:make_app")
+    get(made, "/log")
+    done = run_command(made, "logs")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["imported", "in a handler"] == [
+        line.rpartition(": ")[2] for line in done.stdout.splitlines()
+    ]
 
 
 @pytest.fixture
@@ -408,6 +499,38 @@ def test_logs_follows_through_rotation_and_reload(
     process.send_signal(signal.SIGINT)
     assert 0 == process.wait(30)
     assert "Traceback" not in "\n".join(printed())
+
+
+def test_logs_shows_what_became_of_a_worker(cluster: StartCluster, logs: Path) -> None:
+    """The supervisor's lines are in the files too; those of a worker are shown with its own."""
+    made = start(cluster, f"--log-dir={logs}", workers=2)
+    (pid,) = [row["pid"] for row in made.status()["workers"] if row["fork_id"] == 1]
+    os.kill(pid, signal.SIGKILL)
+
+    def told(*options: str) -> list[str]:
+        done = run_command(made, "logs", "--grep", f"pid={pid}: ", *options)
+        return done.stdout.splitlines()
+
+    eventually(told)
+    assert 1 == len(told("--fork-id", "1"))
+    assert [] == told("--fork-id", "0")
+    assert f"worker fork_id=1 gen=1 pid={pid}: " in made.log()
+
+
+def test_following_may_begin_with_nothing(
+    cluster: StartCluster, logs: Path, following: Any
+) -> None:
+    """``--tail 0 -f`` shows what comes and nothing of before."""
+    made = start(cluster, f"--log-dir={logs}")
+    get(made, "/log?text=before")
+    printed = following(made, "--tail", "0", "--grep", "shop: ")
+
+    def shown() -> list[str]:
+        get(made, "/log?text=after")
+        return printed()
+
+    eventually(shown)
+    assert {"after 0"} == {line.rpartition(": ")[2] for line in printed()}
 
 
 def test_logs_ends_with_its_reader(cluster: StartCluster, logs: Path) -> None:

@@ -29,6 +29,8 @@ RECORD = re.compile(
     r"\S+ \S+ INFO +worker fork_id=(?P<fork_id>\d+) gen=(?P<generation>\d) pid=(?P<pid>\d+): many: "
     r"<(?P<place>\d+) (?P<own_pid>\d+) (?P<number>\d+) (?P<digest>\w+) (?P<body>\w+)>"
 )
+OF_SUPERVISOR = re.compile(r"\S+ \S+ INFO +(?:worker fork_id=[ =\w]+|supervisor): [A-Z]|    ")
+"""What it says of a worker or of the service; the startup block has further lines."""
 
 
 def log_files(directory: Path) -> list[Path]:
@@ -77,7 +79,7 @@ def test_every_record_is_there_once_and_whole(
         for line in filter(None, path.read_text(encoding="utf-8").splitlines()):
             found = RECORD.fullmatch(line)
             if found is None:
-                assert "zygote" in line, line[:200]
+                assert "zygote" in line or OF_SUPERVISOR.match(line), line[:200]
                 continue
             seen[found["pid"], int(found["number"])] += 1
             owners[found["pid"]] = found["fork_id"]

@@ -110,7 +110,7 @@ FAULTS = {
     "factory": ("def make_app():\n    raise KeyError('tenant')\n", "KeyError: 'tenant'"),
     "factory hangs": (
         "def make_app():\n    import threading\n    threading.Event().wait()\n",
-        "did not report ready within 3 s",
+        "did not finish within 3 s",
     ),
     "unhealthy": (
         (

@@ -234,8 +234,10 @@ def test_one_that_does_not_close_is_told_and_holds_up_no_other(
     expected = [*CREATED, *(item for item in CLOSED if item != ("closed", name))]
 
     assert expected == service.marks(pid)
-    assert text in service.cluster.log()
-    assert "had not left at its drain deadline" not in service.cluster.log()
+    log = service.cluster.log()
+    assert text in log
+    assert "had not left at its drain deadline" not in log
+    assert ("raises" not in fault) == (" s, then closed its resources in " in log)
 
 
 def test_a_worker_that_never_got_ready_closes_what_its_factory_used(

@@ -23,6 +23,7 @@ WRITES_DATES = {
     "logs/handler.py",  # rotation at a time of day
     "logs/rotation.py",  # as above
     "resources/lives.py",  # created_unix_s in the status
+    "supervisor/own_log.py",  # rotation at a time of day
     "supervisor/report.py",  # the date of a line
 }
 """Where people want a date."""

@@ -16,7 +16,7 @@ from support.worlds import audit
 from tornado.web import Application
 
 from tornado_multi.cli.commands import read_settings, run_command, split_app_arguments
-from tornado_multi.forksafety.findings import make_finding, to_plain
+from tornado_multi.forksafety.findings import KINDS, make_finding, to_plain
 from tornado_multi.forksafety.library_threads import RULES
 from tornado_multi.process import scoreboard
 from tornado_multi.process.exit_codes import ExitCode
@@ -216,6 +216,18 @@ def test_every_library_whose_threads_are_known_is_on_its_page() -> None:
     explained = first_cells("docs/reference/libraries.md", "## Clients with threads")
 
     assert set() == {rule.library for rule in RULES.values()} - set(explained)
+
+
+def test_every_kind_of_finding_has_its_row() -> None:
+    """The findings page says of each kind what the audit says of it, and nothing else."""
+    rows = []
+    for kind in sorted(KINDS):
+        finding = make_finding(kind, "x")
+        fate = finding.fate.text.rstrip(".") if finding.word != "info" else finding.fate.state
+        rows.append(f"| `{kind}` | {finding.word} | {finding.harm} | {fate} | {finding.mend} |")
+    page = text_of("docs/reference/findings.md")
+
+    assert rows == re.findall(r"^\| `.*\|$", page, re.MULTILINE)
 
 
 def test_every_path_of_the_change_table_exists() -> None:

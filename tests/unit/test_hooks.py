@@ -182,7 +182,7 @@ def test_a_hook_that_computes_for_ever_is_interrupted() -> None:
 
 def test_a_swallowed_interruption_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Except BaseException saves a hook once, not for ever."""
-    monkeypatch.setattr("tornado_multi.hooks.INTERRUPT_AGAIN_S", 0.013)
+    monkeypatch.setattr("tornado_multi.process.time_limits.INTERRUPT_AGAIN_S", 0.013)
     swallowed: list[BaseException] = []
 
     def cling() -> None:
@@ -264,7 +264,7 @@ def test_a_timer_of_the_app_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = signal.getsignal(signal.SIGALRM)
     now_s = iter([100.0, 120.0])  # the call takes 20 s
     with monkeypatch.context() as patch:
-        patch.setattr("tornado_multi.hooks.time.monotonic", lambda: next(now_s))
+        patch.setattr("tornado_multi.process.time_limits.time.monotonic", lambda: next(now_s))
         failure = hooks(lambda: None).call("on_ready")
     left = signal.setitimer(signal.ITIMER_REAL, 0), signal.getsignal(signal.SIGALRM)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -405,7 +405,7 @@ def test_an_async_hook_that_ignores_its_cancellation_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The call returns all the same, and says that it runs on."""
-    monkeypatch.setattr("tornado_multi.hooks.INTERRUPT_AGAIN_S", 0.013)
+    monkeypatch.setattr("tornado_multi.process.time_limits.INTERRUPT_AGAIN_S", 0.013)
     swallowed: list[str] = []
 
     async def cling() -> None:

@@ -18,6 +18,7 @@ import requests
 from sqlalchemy import create_engine, text
 from tornado.web import Application, RequestHandler
 
+import tornado_multi
 from tornado_multi.forksafety.explanations import explain
 
 DSN, PAGE = os.environ["POSTGRES_DSN"], os.environ["PAGE_URL"]
@@ -38,6 +39,9 @@ with MEMORY.begin() as begun:
 RANDOM = random.Random()
 SEEDED = random.Random(7)
 NUMPY = np.random.default_rng()
+NUMPY_SEEDED = np.random.default_rng(7)
+with tornado_multi.fork_safe("the same draw in all workers"):
+    NUMPY_ALLOWED = np.random.default_rng(7)
 
 
 def postgres_pid(connection: object) -> str:
@@ -67,6 +71,8 @@ USES = {
     "random": lambda: str(RANDOM.random()),
     "seeded": lambda: str(SEEDED.random()),
     "numpy": lambda: str(NUMPY.random()),
+    "numpy-seeded": lambda: str(NUMPY_SEEDED.random()),
+    "numpy-allowed": lambda: str(NUMPY_ALLOWED.random()),
     "numpy-global": lambda: str(np.random.random()),  # noqa: NPY002 - the old way too
 }
 

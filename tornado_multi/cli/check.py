@@ -36,6 +36,7 @@ def check(
         "app_arguments": app_arguments,
         "directory": directory,
         "allow": settings.safety.fork_safety_allow,
+        "quarantine": settings.safety.fork_safety_quarantine,
         "trace": trace,
         "factory": factory,
     }

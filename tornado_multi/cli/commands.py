@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
@@ -48,19 +48,22 @@ ForkIds = Annotated[
     Parameter("--fork-id", negative="", help="Only records of this worker; may be repeated."),
 ]
 Level = Annotated[
-    Literal["debug", "info", "warning", "error", "critical"] | None,
-    Parameter(help="Least level."),
+    str | None, Parameter(help="Least level: debug, info, warning, error or critical.")
 ]
 Since = Annotated[
     str | None,
-    Parameter(help="Not before: a time ago such as 10m, 2h or 1d, or 2026-11-25T10:00."),
+    Parameter(
+        help="Not before: a time ago such as 10m, 2h or 1d, today, yesterday, 10:00 or "
+        "2026-11-25T10:00."
+    ),
 ]
 Grep = Annotated[str | None, Parameter(help="Only records that hold this text.")]
 Tail = Annotated[
     int | None,
     Parameter(
-        validator=validators.Number(gte=1),
-        help="At most so many, the youngest. Default: 100, or all with --since.",
+        validator=validators.Number(gte=0),
+        help="At most so many, the youngest; 0 with -f: only what comes. Default: 100, or all "
+        "with --since.",
     ),
 ]
 LogDir = Annotated[
@@ -110,7 +113,7 @@ def run_command(arguments: list[str]) -> int:
     asked = next((word for word in own if not word.startswith("-")), None)
     commands = {
         "serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS),
-        "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS),
+        "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS, shown=CHECK_SHOWN),
         **CLIENT_COMMANDS,
     }
     for name, command in commands.items():
@@ -156,6 +159,8 @@ class _Command:
     groups: dict[str, type[Any]]
     keys: set[str] | None = None
     """What it reads of the file; None: everything, and an unknown key is an error."""
+    shown: tuple[str, ...] | None = None
+    """The options of its groups that --help lists; None: all."""
 
     def build(self, *, in_full: bool) -> Callable[..., Any]:
         """Return the function as cyclopts takes it; if not in full, fit for the list only."""
@@ -166,7 +171,7 @@ class _Command:
 
         call.__annotations__ = dict(function.__annotations__)
         call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # as it says
-        return with_groups(call, self.text, self.groups if in_full else {})
+        return with_groups(call, self.text, self.groups if in_full else {}, self.shown)
 
 
 def _serve(act: Callable[[Settings], Any]) -> Callable[..., Any]:
@@ -296,9 +301,16 @@ Arguments after -- go to the app's own tornado.options.
 """
 CHECK_HELP = """Load a Tornado app as serve would, and name what its workers would share by accident.
 
-Exits with 1 if there are errors. The options of serve that matter here are those about fork safety,
---chdir and --boot-timeout-s. Arguments after -- go to the app's own tornado.options.
+Exits with 1 if there are errors. The other options of serve are taken too, so that a command line
+can be kept, and change nothing. Arguments after -- go to the app's own tornado.options.
 """
+CHECK_SHOWN = (
+    "boot_timeout_s",
+    "fork_safety_allow",
+    "fork_safety_quarantine",
+    "chdir",
+    "config",
+)
 CLIENT_COMMANDS = {
     "status": _client(_status, "Show the running service: listeners, workers and their figures."),
     "reload": _client(_reload, "Load the app anew and replace every worker, or nothing at all."),

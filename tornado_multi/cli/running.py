@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Progress = Callable[[dict[str, Any]], str]
 
 
+MOST_FINDINGS = 10
+"""Of a reload; whoever has more reads them elsewhere."""
+
+
 def reload(settings: ControlSettings, *, as_json: bool, wait_drain: bool) -> int:
     """Reload and report. Returns the exit code."""
     request = Request("reload", {"wait_drain": wait_drain})
@@ -30,6 +34,8 @@ def reload(settings: ControlSettings, *, as_json: bool, wait_drain: bool) -> int
     report = last["report"]
     if not as_json:
         _print_report(report)
+        if report["succeeded"] and report["fork_safety"] not in {None, "clean"}:
+            _print_findings(settings)
     return int(ExitCode.DONE if report["succeeded"] else ExitCode.NO)
 
 
@@ -116,6 +122,41 @@ def _reload_progress(reply: dict[str, Any]) -> str:
 
 def _settling_progress(reply: dict[str, Any]) -> str:
     return f"{len(reply['starting'])} starting, {len(reply['draining'])} draining ..."
+
+
+def _print_findings(settings: ControlSettings) -> None:
+    """Say where the findings of the audit are, which the report only counts."""
+    try:
+        connection = connect(settings)
+        replies = list(connection.ask(Request("status")))
+    except ControlError:
+        return  # it has just been stopped: the reload itself was told
+    connection.close()
+    if replies and replies[-1]["event"] == "done":
+        status = replies[-1]["status"]
+        for line in list_findings(status["app"], status["fork_safety"]):
+            print(line)
+
+
+def list_findings(app: str, audit: dict[str, Any] | None) -> list[str]:
+    """Return a line for each error and warning, the worst first, and where to read more. Pure.
+
+    Args: app: as it was given. audit: ``fork_safety`` of the status; None: there was none.
+    """
+    from tornado_multi.forksafety.findings import headline
+
+    serious = [item for item in (audit or {"findings": []})["findings"] if item["word"] != "info"]
+    if audit is None or not serious:
+        return []
+    lines = [f"  {headline(item, audit['directory'])}" for item in serious[:MOST_FINDINGS]]
+    more = len(serious) - MOST_FINDINGS
+    if more > 0:
+        lines.append(f"  and {more} more")
+    # The options of the service may matter, and are not known here: a script has no app to check.
+    where = "tornado-multi status --json"
+    if ":" in app:
+        where = f"tornado-multi check {app}"
+    return [*lines, f"  {where} says what each of them does, and the mend."]
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ from tornado_multi.forksafety.findings import Finding, Report, in_order
 from tornado_multi.forksafety.ledger import Ledger
 from tornado_multi.forksafety.looks import belongings, connections, descriptors, loops, threads
 from tornado_multi.forksafety.recorder import identity_of
-from tornado_multi.forksafety.suppression import Allowance, apply_allowances
+from tornado_multi.forksafety.suppression import Allowance, apply_allowances, say_unused
+from tornado_multi.settings.model import QUARANTINE_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -49,14 +50,17 @@ class Audit:
         recorder: Recorder,
         own_fds: Collection[int] = (),
         allowances: Sequence[Allowance] = (),
+        quarantine: Collection[str] = QUARANTINE_KINDS,
     ) -> None:
         """Take what it joins.
 
         Args: own_fds: descriptors of the toolkit itself. allowances: what the settings allow.
+            quarantine: the kinds of it that workers will have.
         """
         self._recorder = recorder
         self._own = set(own_fds)
         self._allowances = allowances
+        self._quarantine = quarantine
         self._ledger = Ledger(recorder)
 
     @property
@@ -82,10 +86,8 @@ class Audit:
             with ledger.in_spite_of("buffers of files"):
                 descriptors.remember_writers(ledger, objects)
         judged, unused = apply_allowances(ledger.findings, self._allowances)
-        notes = tuple(
-            f"fork_safety_allow: nothing matches {item.pattern!r} any more; remove it."
-            for item in unused
-        )
+        judged = [finding.under(self._quarantine) for finding in judged]
+        notes = tuple(map(say_unused, unused))
         self._let_go_of_allowed(judged)
         heritage = self.heritage
         heritage.seen |= self._recorder.baseline
@@ -106,3 +108,4 @@ class Audit:
         heritage.sockets = {fd: end for fd, end in heritage.sockets.items() if -fd not in shared}
         heritage.epolls = {fd for fd in heritage.epolls if -fd not in shared}
         heritage.held = [item for item in heritage.held if id(item) not in shared]
+        heritage.randoms = [item for item in heritage.randoms if id(item) not in shared]

@@ -2,8 +2,14 @@
 
 The error gets a note (PEP 678) that names the line which made the connection. Python's own sockets
 add it to whatever their sending raises, so it is there also when a client closes the socket before
-anybody sees the error. For all others: when an error is logged, the frames of its traceback are
-searched for the object that has one of the cut descriptors.
+anybody sees the error. For all others: when something is logged with an error, or while one is
+being handled, the frames of its traceback are searched for the object that has one of the cut
+descriptors.
+
+An app that logs the text of an error alone would lose the note, so the first use of each connection
+is a warning too. It is seen where Python's own socket sends or receives, and else where something is
+logged while an error of a connection is handled. What a client in C, or TLS, does silently is not seen: that would
+need a look at each of its calls. (PostgreSQL's clients show the sentence as the server's own.)
 Runs in: worker.
 """
 
@@ -13,7 +19,10 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
+
+from tornado_multi.resources.hints import explain_forgotten_await
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,41 +30,55 @@ if TYPE_CHECKING:
 
     from tornado_multi.forksafety.heritage import DeadEnd
 
+log = logging.getLogger(__name__)
 PARTS = ("_sock", "sock", "_sslobj", "pgconn", "connection", "_connection")
 """Where objects keep their sockets."""
 MOST_FRAMES = 100
 
 _cut: dict[int, tuple[tuple[int, int], DeadEnd]] = {}
 """descriptor -> (identity of its dead end, what it was)"""
+_unsaid: dict[tuple[int, int], DeadEnd] = {}
+"""identity -> what it was, of those whose use was not yet told"""
 
 
 def sentence(end: DeadEnd) -> str:
-    """Say what has happened to a connection, and the mend."""
-    made = f" by {end.place}" if end.place else ""
+    """Say what has happened to a connection, where it was made, and the mend."""
+    made = f" at {end.place}" if end.place else ""
     return (
-        f"tornado_multi: this is a copy of the {end.what}, made before the fork{made}; it is cut off "
-        "in this process. Mend: create it on first use in each process, with "
+        f"tornado_multi: The {end.what} was made{made} before the fork, and belongs to another "
+        "process; it is cut off in this one. Mend: create it on first use in each process, with "
         "@tornado_multi.per_process."
     )
 
 
 def explain_from_now_on(cut: dict[int, tuple[tuple[int, int], DeadEnd]]) -> None:
     """Have errors explained that are logged in this process. Runs in: worker, once."""
-    if not cut:
-        return
     _cut.update(cut)
+    _unsaid.update(cut.values())
     make = logging.getLogRecordFactory()
 
     def make_explained(*values: Any, **named: Any) -> logging.LogRecord:
         record = make(*values, **named)
-        try:
-            if record.exc_info and record.exc_info[1] is not None:
-                explain(record.exc_info[1])
-        except Exception:  # noqa: BLE001, S110 - of objects and errors of any class: log it plainly
-            pass
+        with contextlib.suppress(Exception):  # of objects and errors of any class: log it plainly
+            _explain_record(record)
         return record
 
     logging.setLogRecordFactory(make_explained)
+
+
+def _explain_record(record: logging.LogRecord) -> None:
+    if record.exc_info and record.exc_info[1] is not None:
+        explain_forgotten_await(record.exc_info[1])
+        identity = explain(record.exc_info[1])
+        if identity is not None:
+            _unsaid.pop(identity, None)  # this record says it
+    elif _unsaid:  # the record may have the text of an error that is being handled
+        error = sys.exception()
+        # Of others that come from a frame which only knows the connection, a note is enough.
+        is_of_connection = any(isinstance(link, (OSError, EOFError)) for link in _chain(error))
+        identity = explain(error) if error is not None and is_of_connection else None
+        if identity is not None:
+            _warn(identity)
 
 
 class CutOffSocket(socket.socket):
@@ -78,6 +101,14 @@ class CutOffSocket(socket.socket):
         with _explaining(self):
             return super().sendmsg(*values)
 
+    def recv(self, *values: Any) -> bytes:
+        _warn_of(self)  # it gets the end of the stream, which is no error
+        return super().recv(*values)
+
+    def recv_into(self, *values: Any) -> int:
+        _warn_of(self)
+        return super().recv_into(*values)
+
 
 def make_cut_off(thing: object) -> None:
     """Have the errors of a socket explained, if it is a plain one of Python's."""
@@ -90,10 +121,24 @@ def _explaining(sock: socket.socket) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        end = _end_of(sock)
-        if end is not None:
-            _note(error, end)
+        known = _end_of(sock)
+        if known is not None:
+            _note(error, known[1])
+            _warn(known[0])
         raise
+
+
+def _warn_of(sock: socket.socket) -> None:
+    known = _end_of(sock) if _unsaid else None
+    if known is not None:
+        _warn(known[0])
+
+
+def _warn(identity: tuple[int, int]) -> None:
+    """Say it once for each connection: an app may log the text of the error alone, or nothing."""
+    end = _unsaid.pop(identity, None)  # first: this record is looked at as well
+    if end is not None:
+        log.warning("%s", sentence(end).removeprefix("tornado_multi: "))
 
 
 def _note(error: BaseException, end: DeadEnd) -> None:
@@ -102,27 +147,37 @@ def _note(error: BaseException, end: DeadEnd) -> None:
         error.add_note(text)
 
 
-def explain(error: BaseException) -> None:
-    """Add a note to *error* if it comes from a connection that was cut off."""
+def explain(error: BaseException) -> tuple[int, int] | None:
+    """Add a note to *error* if it comes from a connection that was cut off.
+
+    Returns: the identity of its dead end; None: it comes from elsewhere.
+    """
+    for link in _chain(error):
+        known = _find(link.__traceback__)
+        if known is not None:
+            _note(error, known[1])
+            return known[0]
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Return an error, what it was raised from, and so on."""
     seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        end = _find(link.__traceback__)
-        if end is not None:
-            _note(error, end)
-            return
-        link = link.__cause__ or link.__context__
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
-def _find(trace: TracebackType | None) -> DeadEnd | None:
+def _find(trace: TracebackType | None) -> tuple[tuple[int, int], DeadEnd] | None:
+    """Return the dead end within reach of a traceback, with its identity."""
     for _ in range(MOST_FRAMES):
         if trace is None:
             return None
         for value in _within_reach(trace.tb_frame):
-            end = _end_of(value)
-            if end is not None:
-                return end
+            known = _end_of(value)
+            if known is not None:
+                return known
         trace = trace.tb_next
     return None
 
@@ -136,7 +191,7 @@ def _within_reach(frame: FrameType) -> Iterator[object]:
     yield from [own[name] for name in names if name in own]
 
 
-def _end_of(value: object) -> DeadEnd | None:
+def _end_of(value: object) -> tuple[tuple[int, int], DeadEnd] | None:
     for thing in (value, *(_part(value, name) for name in _parts_of(value))):
         if thing is None or issubclass(type(thing), type):
             continue
@@ -146,7 +201,7 @@ def _end_of(value: object) -> DeadEnd | None:
             continue
         known = _cut.get(fd) if isinstance(fd, int) else None
         if known is not None and _is_same(fd, known[0]):
-            return known[1]
+            return known
     return None
 
 

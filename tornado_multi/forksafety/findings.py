@@ -7,8 +7,13 @@ a third for what needs no act: error, warning, info.
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tornado_multi.forksafety.fates import BY_LIBRARY, BY_RESOURCE, OF_KINDS, SHARED, UNHEALED, Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 WIDTH = 100
 """Columns of a printed finding, unless its text alone is longer."""
@@ -71,10 +76,20 @@ class Finding:
     library: str | None = None
     allowed: str | None = None
     """Why it is no finding: the user's reason. Its severity is INFO then."""
+    fate: Fate = UNHEALED
+    """What the workers of ``serve`` make of it."""
 
     @property
     def word(self) -> str:
         return self.severity.word
+
+    def under(self, quarantine: Collection[str]) -> Finding:
+        """Return it with the fate that it has with these kinds of quarantine."""
+        return replace(self, fate=self.fate.under(quarantine))
+
+    def allow(self, reason: str) -> Finding:
+        """Return it as allowed by the user: it is shared."""
+        return replace(self, severity=Severity.INFO, allowed=reason, fate=SHARED)
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ PER_PROCESS = "create it on first use in each process, with @tornado_multi.per_p
 KINDS = {
     "connected-socket": Kind(
         Severity.CRITICAL,
-        "All workers would read from this one connection; replies will go to the wrong request.",
+        "All workers would read from this one connection; replies would go to the wrong request.",
         PER_PROCESS,
     ),
     "tls-socket": Kind(
@@ -100,13 +115,13 @@ KINDS = {
     ),
     "database-connection": Kind(
         Severity.CRITICAL,
-        "Workers would talk over one another on one database session; answers get mixed up, and a "
-        "close in one ends it for all.",
+        "Workers would talk over one another on one database session: answers would get mixed up, "
+        "and a close in one would end it for all.",
         PER_PROCESS,
     ),
     "connection-pool": Kind(
         Severity.CRITICAL,
-        "Workers would take the same open connections out of the pool; replies get mixed up.",
+        "Workers would take the same open connections out of the pool; replies would get mixed up.",
         "connect on first use in each process, or make the pool with @tornado_multi.per_process.",
     ),
     "sqlite": Kind(
@@ -161,7 +176,7 @@ KINDS = {
     "rotating-log": Kind(
         Severity.HIGH,
         "Workers would rename the file under one another; lines are lost at each rotation.",
-        "use tornado_multi.PerProcessFileHandler.",
+        "use tornado_multi.get_logger and --log-dir, or tornado_multi.PerProcessFileHandler.",
     ),
     "truncated-log": Kind(
         Severity.HIGH,
@@ -248,17 +263,20 @@ def make_finding(
     severity: Severity | None = None,
     harm: str | None = None,
     mend: str | None = None,
+    fate: Fate | None = None,
 ) -> Finding:
     """Return a finding; what is not given is as for all of its kind."""
     known = KINDS[kind]
     severity = known.severity if severity is None else severity
+    fate = _usual_fate(kind, severity) if fate is None else fate
     allowed = None
     if site is not None and site.allowed is not None:
-        severity, allowed = Severity.INFO, site.allowed
+        severity, allowed, fate = Severity.INFO, site.allowed, SHARED
     elif site is not None and site.resource is not None:
         severity = min(Severity.INFO, max(severity, Severity.HANDLED))
         harm = f"The resource {site.resource} was used at import; each worker makes its own."
         mend = "nothing."
+        fate = BY_RESOURCE
     return Finding(
         kind,
         printable(what),
@@ -268,7 +286,14 @@ def make_finding(
         site,
         library,
         allowed,
+        fate,
     )
+
+
+def _usual_fate(kind: str, severity: Severity) -> Fate:
+    if severity is Severity.INFO:
+        return SHARED
+    return OF_KINDS.get(kind, BY_LIBRARY if severity is Severity.HANDLED else UNHEALED)
 
 
 def printable(text: str) -> str:
@@ -325,12 +350,15 @@ def to_plain(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON-ready data."""
     record = asdict(finding)
     site = record.pop("site") or {}
+    del record["fate"]
     allowed = finding.allowed
     return {
         "word": finding.word,
         **record,
         "allowed": None if allowed is None else printable(allowed),
         "severity": finding.severity.name.lower(),
+        "fate": finding.fate.state,
+        "in_workers": finding.fate.text,
         "file": printable(site["file"]) if site else None,
         "line": site.get("line"),
         "via": site.get("via"),
@@ -343,29 +371,44 @@ def place_of(plain: dict[str, Any]) -> str:
 
 
 def render(plain: dict[str, Any], directory: str = "") -> str:
-    """Return a finding as printed: what and where, harm, mend. Several lines.
+    """Return a finding as printed: what and where, harm, fate, mend, kind. Several lines.
+
+    What needs no act is told in short. The kind is there to be copied into the settings.
 
     Args: plain: what ``to_plain`` gave. directory: the app's; files below it are shown relative.
     """
-    place = shorten(place_of(plain), directory)
-    via = f" (through {plain['via']})" if plain["via"] else ""
-    head = f"{plain['word']:<8} {plain['what']}{via}"
-    gap = max(2, WIDTH - len(head) - len(place))
-    lines = [f"{head}{' ' * gap}{place}".rstrip()]
+    lines = [headline(plain, directory)]
     if plain["allowed"] is not None:
         lines.append(f"         Allowed: {plain['allowed']}")
         return "\n".join(lines)
     lines.append(f"         {plain['harm']}")
+    needs_act = plain["word"] != "info"
+    if needs_act:
+        lines.append(f"         In each worker: {plain['in_workers']}")
     if plain["mend"] != "nothing.":
         lines.append(f"         Mend: {plain['mend']}")
+    if needs_act:
+        lines.append(f"         Kind: {plain['kind']}")
     return "\n".join(lines)
+
+
+def headline(plain: dict[str, Any], directory: str = "") -> str:
+    """Return what it is and where it was made, in one line."""
+    place = shorten(place_of(plain), directory)
+    via = f" (through {plain['via']})" if plain["via"] else ""
+    head = f"{plain['word']:<8} {plain['what']}{via}"
+    gap = max(2, WIDTH - len(head) - len(place))
+    return f"{head}{' ' * gap}{place}".rstrip()
 
 
 def one_line(plain: dict[str, Any], directory: str = "") -> str:
     """Return a finding as one sentence for a log."""
     place = shorten(place_of(plain), directory)
     where = f", made at {place}" if place else ""
-    return f"Fork safety: {plain['what']}{where}. {plain['harm']} Mend: {plain['mend']}"
+    return (
+        f"Fork safety: {plain['what']}{where}. {plain['harm']} In each worker: "
+        f"{plain['in_workers']} Mend: {plain['mend']}"
+    )
 
 
 def shorten(place: str, directory: str) -> str:

@@ -100,8 +100,8 @@ class Inheritance:
 
     def enter_child(self) -> None:
         """Make what was inherited harmless. Runs in: worker or errand, before anything of the app."""
-        if "sockets" in self._kinds:
-            self._cut_off_sockets()
+        cut = self._cut_off_sockets() if "sockets" in self._kinds else {}
+        explanations.explain_from_now_on(cut)
         if "epolls" in self._kinds:
             self._replace_epolls()
         if "libraries" in self._kinds:
@@ -119,7 +119,8 @@ class Inheritance:
         if self._recorder is not None:
             self._recorder.stop()
 
-    def _cut_off_sockets(self) -> None:
+    def _cut_off_sockets(self) -> dict[int, tuple[tuple[int, int], DeadEnd]]:
+        """Put dead ends in their places; return these with their identities, by descriptor."""
         cut: dict[int, tuple[tuple[int, int], DeadEnd]] = {}
         for fd, end in self._heritage.sockets.items():
             if _identity(fd) != end.identity:
@@ -139,7 +140,7 @@ class Inheritance:
                 cut[fd] = (identity, end)
                 if end.owner is not None:
                     explanations.make_cut_off(end.owner())
-        explanations.explain_from_now_on(cut)
+        return cut
 
     def _replace_epolls(self) -> None:
         for fd in self._heritage.epolls:

@@ -14,6 +14,13 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tornado_multi.forksafety.fates import (
+    BEGINS_ANEW,
+    BY_LIBRARY,
+    HANDLE_BEGINS_ANEW,
+    POOL_BEGINS_ANEW,
+    Fate,
+)
 from tornado_multi.forksafety.findings import Severity
 
 if TYPE_CHECKING:
@@ -53,6 +60,8 @@ class Held:
     advice: str | None = None
     mend: Callable[[], None] | None = None
     """Makes the object usable in a child, after its descriptors were made dead ends."""
+    fate: Fate | None = None
+    """What becomes of it in a worker; None: as of all of its kind."""
     farewell: Callable[[str], bytes] | None = None
     """What the server would send to end the session, with a text that the library shows."""
 
@@ -88,6 +97,7 @@ def _sqlalchemy(objects: Objects) -> Iterator[Held]:
             fds=tuple(fd for item in live if (fd := _fileno(item)) is not None),
             advice="connect on first use in the worker; at import create the engine only, or "
             "end with engine.dispose().",
+            fate=HANDLE_BEGINS_ANEW if is_sqlite else BEGINS_ANEW,
             mend=lambda engine=engine: _forget_pool(engine),  # type: ignore[misc]  # bound now
             farewell=_postgres_farewell if engine.dialect.name == "postgresql" else None,
         )
@@ -128,6 +138,7 @@ def _redis(objects: Objects) -> Iterator[Held]:
                 fds=fds,
                 severity=Severity.HANDLED,
                 harm="The library sees that the process is another one and connects anew.",
+                fate=BY_LIBRARY,
             )
     for connection in objects.get("redis.Connection", []):
         if id(connection) not in pooled and _redis_fds([connection]):
@@ -143,6 +154,7 @@ def _redis_held(what: str, thing: Any, connection: Any) -> Held:
         fds=_redis_fds([connection]),
         # It connects again at the next command, and a subscription subscribes again.
         mend=connection.disconnect,
+        fate=BEGINS_ANEW,
     )
 
 
@@ -215,7 +227,8 @@ def _http_pool(pool: Any, library: str, sockets: list[Any]) -> Iterator[Held]:
     if fds:
         where = f" to {pool.host}:{pool.port}" if hasattr(pool, "host") else ""
         count = f"{len(fds)} open connection{'' if len(fds) == 1 else 's'}"
-        yield Held("connection-pool", f"HTTP pool{where} with {count}", library, pool, fds=fds)
+        what = f"HTTP pool{where} with {count}"
+        yield Held("connection-pool", what, library, pool, fds=fds, fate=POOL_BEGINS_ANEW)
 
 
 def _httpcore_sockets(pool: Any) -> Iterator[Any]:

@@ -10,12 +10,11 @@ import dataclasses
 import fnmatch
 from typing import TYPE_CHECKING
 
-from tornado_multi.forksafety.findings import Finding, Severity, place_of, to_plain
+from tornado_multi.forksafety.findings import Finding, place_of, to_plain
+from tornado_multi.settings.allowances import split_allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-LEAST_WORDS = 2
 
 _reasons: list[str] = []
 _watchers: list[Callable[[str], contextlib.AbstractContextManager[None]]] = []
@@ -79,15 +78,9 @@ class Allowance:
 def parse_allowance(text: str) -> Allowance:
     """Read ``shop/settings.py:31 the poller only logs``.
 
-    Raises: ValueError: the reason is missing.
+    Raises: ValueError: as ``split_allowance``.
     """
-    words = text.split(maxsplit=1)
-    if len(words) < LEAST_WORDS:
-        raise ValueError(
-            "must be what is allowed and the reason, such as "
-            "'shop/settings.py:31 the poller only logs'"
-        )
-    return Allowance(*words)
+    return Allowance(*split_allowance(text))
 
 
 def apply_allowances(
@@ -102,8 +95,14 @@ def apply_allowances(
         if allowance is not None:
             if allowance in unused:
                 unused.remove(allowance)
-            finding = dataclasses.replace(  # noqa: PLW2901 - the same finding, judged
-                finding, severity=Severity.INFO, allowed=allowance.reason
-            )
+            finding = finding.allow(allowance.reason)  # noqa: PLW2901 - the same finding, judged
         judged.append(finding)
     return judged, unused
+
+
+def say_unused(allowance: Allowance) -> str:
+    """Say that an entry met no finding, and what to do about it."""
+    return (
+        f"fork_safety_allow: no finding matches {allowance.pattern!r}. Remove the entry, or mend its "
+        "first word: tornado-multi check shows the line and the kind of each finding."
+    )

@@ -33,7 +33,7 @@ MOST_BYTES = 56 * 1024
 
 
 class UnsafeError(Exception):
-    """The app is not fork-safe, and the user wants no such service."""
+    """The app is not fork-safe, and the settings say that it is not to be served then."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
@@ -66,9 +66,9 @@ class Watch:
         if self._recorder is None:
             return
         allowances = [parse_allowance(text) for text in self._settings.fork_safety_allow]
-        audit = Audit(self._recorder, own_fds, allowances)
-        report = audit.run()
         kinds = self._settings.fork_safety_quarantine
+        audit = Audit(self._recorder, own_fds, allowances, kinds)
+        report = audit.run()
         self.inheritance = Inheritance(audit.heritage, self._recorder, kinds)
         self._recorder.forget()
         if self._settings.fork_safety == "strict" and report.of("error"):
@@ -86,8 +86,8 @@ class Watch:
 def _refusal(report: Report, directory: str) -> UnsafeError:
     errors = report.of("error")
     reason = (
-        f"The app is not fork-safe ({report.summary()}), and fork_safety=strict asks for no "
-        "service then."
+        f"The app is not fork-safe ({report.summary()}), and with fork_safety=strict it is not "
+        "served. Mend each error, or allow it with a reason (fork_safety_allow)."
     )
     return UnsafeError(reason, "\n".join(render(to_plain(item), directory) for item in errors))
 

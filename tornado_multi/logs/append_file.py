@@ -91,6 +91,11 @@ class AppendFile:
             self.close()
         # Somebody deletes the file again and again while we write: as good as it gets.
 
+    @property
+    def fd(self) -> int | None:
+        """What is open; None: nothing is."""
+        return self._fd
+
     def close(self) -> None:
         """Give the descriptor back; the next record opens the path anew."""
         if self._fd is not None:
@@ -201,6 +206,11 @@ def _cover(fd: int, written_bytes: int) -> None:
         os.pwrite(fd, b" " * (written_bytes - 1) + b"\n", end - written_bytes)
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+
+def opened_fds() -> set[int]:
+    """Return the descriptors of log files that this process holds. A child gives them back."""
+    return {file.fd for file in _opened if file.fd is not None}
 
 
 def _forget_all() -> None:

@@ -87,6 +87,8 @@ class PerProcessFileHandler(logging.Handler):
         """Where this process writes; None: to standard error."""
         plan = current_plan()
         directory = self._directory
+        if not plan.writes_files:
+            return None
         if directory is None:
             if plan.file is not None:
                 return plan.file

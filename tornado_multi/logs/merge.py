@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_OTHER_NAMES = {"warn": "warning", "fatal": "critical"}
+"""As the module logging has them too."""
 _NUMBERED_LEVEL = re.compile(r"level(\d+)\Z")
 _FORK_ID_IN_NAME = re.compile(r"\.(\d+)\.log(\.\d+)?\Z")
+_WORKER = re.compile(r"worker fork_id=(\d{1,9})(?: |\Z)")
+_CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?\Z")
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -116,8 +120,10 @@ class Reader:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         fork_id = fields.get("fork_id")
-        known = fork_id if isinstance(fork_id, int) else self._fork_id
-        return Entry(time_s, level, known, line)
+        if not isinstance(fork_id, int):  # the supervisor's, who may speak of a worker
+            spoken_of = _WORKER.match(str(fields.get("who", "")))
+            fork_id = self._fork_id if spoken_of is None else int(spoken_of[1])
+        return Entry(time_s, level, fork_id, line)
 
 
 def level_of(name: str) -> int:
@@ -131,6 +137,19 @@ def level_of(name: str) -> int:
     return logging.getLevelNamesMapping().get(name.upper(), 0)
 
 
+def parse_level(text: str) -> int:
+    """Return the number of a level that somebody has typed.
+
+    Raises: ValueError: there is no such level; a full sentence.
+    """
+    name = text.lower()
+    known = LEVELS.get(_OTHER_NAMES.get(name, name))
+    if known is None:
+        message = f"level={text}: must be one of {', '.join(LEVELS)}."
+        raise ValueError(message)
+    return known
+
+
 def fork_id_in_name(name: str) -> int | None:
     """Return the fork_id that the name of a log file says."""
     found = _FORK_ID_IN_NAME.search(name)
@@ -138,19 +157,24 @@ def fork_id_in_name(name: str) -> int | None:
 
 
 def parse_since(text: str, now: datetime) -> float:
-    """Return the moment, wall clock, that ``10m``, ``2h`` or an ISO time means.
+    """Return the moment, wall clock, that somebody has typed: ``10m``, ``yesterday``, an ISO time.
 
-    Raises: ValueError: it is neither; a full sentence.
+    Raises: ValueError: it is none of these; a full sentence.
     """
     ago = _AGO.match(text)
     try:
         if ago is not None:
             return (now - timedelta(seconds=float(ago[1]) * _UNIT_S[ago[2]])).timestamp()
         # Without an offset it is local time, as people and the text form write it.
+        today = now.astimezone().date()
+        if text in {"today", "yesterday"}:
+            text = str(today - timedelta(days=text == "yesterday"))
+        elif _CLOCK.match(text) is not None:
+            text = f"{today}T{text}"
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         message = (
-            f"since={text}: must be a time ago such as 10m, 2h or 1d, or a moment such as "
-            "2026-11-25T10:00."
+            f"since={text}: must be a time ago such as 10m, 2h or 1d, or a moment such as today, "
+            "yesterday, 10:00 or 2026-11-25T10:00."
         )
         raise ValueError(message) from None

@@ -31,6 +31,8 @@ class LogPlan:
     level: str | None = None
     """None: info with files, warning without."""
     rotation: Rotation = field(default_factory=Rotation)
+    writes_files: bool = True
+    """False: what would go to a file, an app's own included, goes to standard error (``check``)."""
 
     def has_files(self) -> bool:
         return self.directory is not None or self.file is not None

@@ -2,7 +2,8 @@
 
 With files, the root logger has a handler of ours, beside what the app sets up by itself. Without,
 only the handler of last resort is ours, which Python uses where nobody has set up anything: so an
-app that calls ``basicConfig`` or parses Tornado's options finds what it expects.
+app that calls ``basicConfig`` or parses Tornado's options finds what it expects. It stays in use
+when ``logging.warning`` and its like would set up Python's own form (``implicit``).
 Runs in: zygote, worker; ``get_logger`` in any process.
 """
 
@@ -12,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from tornado_multi.logs import tornado_options
+from tornado_multi.logs import implicit, tornado_options
 from tornado_multi.logs.handler import PerProcessFileHandler, StderrHandler, forget_places
 from tornado_multi.logs.plan import LogPlan, current_plan, set_plan
 
@@ -84,6 +85,7 @@ def begin_logs(plan: LogPlan) -> None:
     elif plan.has_files() and root.level == logging.WARNING:  # as Python has set it
         root.setLevel(logging.INFO)
     logging.lastResort = StderrHandler(logging.WARNING if plan.level is None else logging.NOTSET)
+    implicit.keep_our_form()
     tornado_options.make_files_per_process()
     renew_logs()
 

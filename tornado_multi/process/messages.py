@@ -259,9 +259,10 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """The drain is over; the worker ends now."""
+    """The drain is over and resources are closed; the worker ends now."""
 
     duration_s: float
+    """Until no connection was left."""
     finished: int
     """Requests that ended while it drained."""
     closed_idle: int
@@ -273,6 +274,10 @@ class Drained:
     """Connections that the deadline cut."""
     cut_handlers: tuple[str, ...] = ()
     """Routes that were cut."""
+    hook_s: float = 0.0
+    """How long the worker then waited for ``on_drain``."""
+    closing_s: float = 0.0
+    """How long it took to close resources after that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,12 @@ def app_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, frame)).rstrip()
 
 
+def app_stack(error: BaseException) -> str:
+    """Return where the app was when an error was thrown into it from here: outermost call first."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "".join(traceback.format_list([f for f in frames if not _is_ours(f.filename)])).rstrip()
+
+
 def first_line(error: BaseException) -> str:
     """Say an error in one line, as its traceback does after the frames; sys.exit as such."""
     if isinstance(error, SystemExit):

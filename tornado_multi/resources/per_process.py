@@ -31,6 +31,7 @@ from tornado_multi.resources.sites import calling_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import CoroutineType
 
 R = TypeVar("R")
 """What the factory returns; of an async one, the coroutine."""
@@ -317,6 +318,19 @@ class _AsyncPerProcess(PerProcess[R]):
                 f"run (asked for at {creation.site}). Let that loop go on, or close it first."
             )
             raise RuntimeError(text)
+
+
+# Python warns of one that was never awaited, and names it so.
+_AsyncPerProcess.__call__.__qualname__ = "the accessor of an async per_process resource"
+
+
+def name_of_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> str | None:
+    """Return the resource whose accessor has returned *coroutine*; None: of something else."""
+    if coroutine.cr_code is not _AsyncPerProcess.__call__.__code__:
+        return None
+    frame = coroutine.cr_frame  # None once it has ended
+    accessor = None if frame is None else frame.f_locals.get("self")
+    return accessor.name if isinstance(accessor, PerProcess) else None
 
 
 @overload

@@ -49,13 +49,21 @@ from tornado_multi.settings.model import (
 from tornado_multi.settings.paths import typed_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cyclopts import Argument, Token
 
 ENVIRONMENT_PREFIX = "TORNADO_MULTI_"
 LEAST_LIKENESS = 0.6
 DEFAULT_FILE = "tornado_multi.toml"
+
+
+class ItemError(ValueError):
+    """One value of an option that may be repeated is not allowed."""
+
+    def __init__(self, sentence: str, item: object) -> None:
+        super().__init__(sentence)
+        self.item = item
 
 
 class UsageError(ValueError):
@@ -83,7 +91,10 @@ def _validator(declared: Option, default: object) -> Callable[[Any, Any], None]:
             raise ValueError("must have at least one value")
         for item in value if isinstance(value, tuple) else (value,):
             if declared.check is not None:
-                declared.check(item)
+                try:
+                    declared.check(item)
+                except ValueError as error:
+                    raise ItemError(str(error), item) from error
             low, high = declared.at_least, declared.at_most
             if isinstance(item, (int, float)) and not isinstance(item, bool):
                 # Written so that NaN, which compares false with everything, is refused too.
@@ -120,8 +131,13 @@ def range_text(low: float | None, high: float | None) -> str:
     return f"at most {high:.12g}" if high is not None else ""
 
 
-def mirror(group: type[Any], *, table: str | None = None) -> Any:
-    """Return an annotated type for a cyclopts signature that parses into *group*'s fields."""
+def mirror(
+    group: type[Any], *, table: str | None = None, shown: Collection[str] | None = None
+) -> Any:
+    """Return an annotated type for a cyclopts signature that parses into *group*'s fields.
+
+    Args: shown: the options that --help lists; None: all.
+    """
     hints = get_type_hints(group)
     panel = Group(_title(group), sort_key=_panel_order(group))
     fields = []
@@ -131,6 +147,7 @@ def mirror(group: type[Any], *, table: str | None = None) -> Any:
             validator=_validator(declared, item.default),
             converter=_whole_number if hints[item.name] in {int, int | None} else None,
             group=panel,
+            show=shown is None or item.name in shown,
             negative=None if hints[item.name] is bool else "",  # no --empty-bind
             **_splitting(declared.separator),
         )
@@ -254,9 +271,15 @@ def _sources_of(values: dict[str, Any], path: Path) -> list[Any]:
 
 
 def with_groups(
-    function: Callable[..., Any], text: str, groups: dict[str, type[Any]]
+    function: Callable[..., Any],
+    text: str,
+    groups: dict[str, type[Any]],
+    shown: Collection[str] | None = None,
 ) -> Callable[..., Any]:
-    """Give *function* a signature of keyword-only option groups, and its help text."""
+    """Give *function* a signature of keyword-only option groups, and its help text.
+
+    Args: shown: the options that --help lists; None: all. It takes the others too.
+    """
     signature = inspect.signature(function)
     parameters = [
         item.replace(annotation=function.__annotations__[item.name])
@@ -267,7 +290,7 @@ def with_groups(
         name: hint for name, hint in function.__annotations__.items() if name != "groups"
     }
     for name, group in groups.items():
-        hint = mirror(group, table=name if name in TABLES else None)
+        hint = mirror(group, table=name if name in TABLES else None, shown=shown)
         annotations[name] = hint
         parameters.append(
             inspect.Parameter(
@@ -354,16 +377,18 @@ def explain(error: CycloptsError) -> str:
     argument = error.argument
     match error:
         case ValidationError() if argument is not None and argument.tokens:
-            return (
-                f"{_given(argument.tokens[-1], _positional(argument))}: {error.exception_message}"
-            )
+            guilty = _guilty(argument.tokens, error.__cause__)
+            return f"{_given(guilty, _positional(argument))}: {error.exception_message}"
         case CoercionError():
             token = error.token or (argument.tokens[-1] if argument and argument.tokens else None)
             hint = _wanted(error.target_type, argument.hint if argument else None)
             if token is not None:
                 return f"{_given(token, _positional(argument))}: must be {hint}"
         case MissingArgumentError() if argument is not None and argument.name == "--app":
-            return "serve needs an app: tornado-multi serve MODULE:ATTR, or app in the file."
+            command = " ".join(error.command_chain or ()) or "serve"
+            return (
+                f"{command} needs an app: tornado-multi {command} MODULE:ATTR, or app in the file."
+            )
         case UnusedCliTokensError() if error.unused_tokens:
             command = " ".join(error.command_chain or ())
             return f"{command} takes no argument {error.unused_tokens[0]!r}."
@@ -391,6 +416,12 @@ def unknown_variables() -> list[str]:
     return sentences
 
 
+def _guilty(tokens: Sequence[Token], cause: BaseException | None) -> Token:
+    """Return what was given for the value that is refused; the last, if that is not known."""
+    item = cause.item if isinstance(cause, ItemError) else None
+    return next((token for token in tokens if token.value == item), tokens[-1])
+
+
 def _positional(argument: Argument | None) -> str:
     return "" if argument is None else argument.field_info.name.upper()
 
@@ -399,6 +430,12 @@ def _unknown_option(error: UnknownOptionError) -> str:
     text = " ".join(str(error).split())
     if "--port" in text or "--address" in text:
         return f"{text.partition(' Did you')[0]} Write --bind HOST:PORT."
+    if "--strict-warnings" in text and "serve" in (error.command_chain or ()):
+        return (
+            "--strict-warnings is an option of check. serve refuses errors with --fork-safety "
+            "strict, and serves in spite of warnings: run tornado-multi check APP --strict-warnings "
+            "before it."
+        )
     head, _, suggested = text.partition(" Did you mean ")
     if "from" not in head and not _is_alike(head, suggested):
         text = f"{head} Options of the app itself go after --."

@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tornado_multi.settings.allowances import check_allowance
 from tornado_multi.settings.bind import parse_bind
 
 MIB_BYTES = 1024 * 1024
@@ -172,15 +173,6 @@ class WorkerSettings:
     )
 
 
-def _check_allowance(text: str) -> None:
-    if len(text.split()) < 2:
-        message = (
-            "must be what is allowed and the reason, such as "
-            "'shop/settings.py:31 the poller only logs'"
-        )
-        raise ValueError(message)
-
-
 def _check_quarantine(text: str) -> None:
     if text not in {*QUARANTINE_KINDS, "none"}:
         message = f"must be one of {', '.join(QUARANTINE_KINDS)}, or none"
@@ -253,9 +245,9 @@ class SafetySettings:
     fork_safety_allow: tuple[str, ...] = option(
         (),
         "A finding that is no finding, and why: 'FILE[:LINE] reason' or 'KIND reason', with * and "
-        "? in the first word. May be repeated; in the environment separated by ;. In the file also "
-        "[fork_safety] allow.",
-        check=_check_allowance,
+        "? in the first word; check shows the KIND of each finding. May be repeated; in the "
+        "environment separated by ;. In the file also [fork_safety] allow.",
+        check=check_allowance,
         separator=";",
     )
     fork_safety_quarantine: tuple[str, ...] = option(

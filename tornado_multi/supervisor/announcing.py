@@ -25,8 +25,11 @@ def starting(identity: Identity, loop: str) -> Block:
     return [line], {"version": VERSION, "pid": identity.pid, "python": python, "loop": loop}
 
 
-def ready(identity: Identity, state: State, addresses: Sequence[str]) -> Block:
-    """Return what is said when every fork_id has been ready once."""
+def ready(identity: Identity, state: State, addresses: Sequence[str], fork_safety: str) -> Block:
+    """Return what is said when every fork_id has been ready once.
+
+    Args: fork_safety: the setting.
+    """
     zygote = max(state.zygotes.values(), key=lambda item: item.generation, default=None)
     import_s = zygote.import_s if zygote else None
     since = [item.ready_s for item in state.workers.values() if item.ready_s is not None]
@@ -35,8 +38,10 @@ def ready(identity: Identity, state: State, addresses: Sequence[str]) -> Block:
     imported = f"   imported in {import_s:.2f} s" if import_s is not None else ""
     safety = state.fork_safety()
     found = None if safety is None else summary(safety["errors"], safety["warnings"])
-    if found is not None and imported:
-        imported += f", fork safety: {found}"
+    if fork_safety == "off":
+        found = "off"
+    if found is not None:
+        imported += f"{',' if imported else '  '} fork safety: {found}"
     lines = [f"  app        {identity.app}{imported}"]
     for index, address in enumerate(addresses):
         lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")

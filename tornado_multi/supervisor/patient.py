@@ -10,16 +10,26 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
-from typing import TextIO
+from typing import Protocol
 
 MOST_WAITING = 10_000
 CLOSE_WAIT_S = 1.0
 
 
+class Writable(Protocol):
+    """What a ``PatientStream`` writes to: a text stream or the like."""
+
+    def write(self, text: str, /) -> object:
+        """Write *text*, however long that takes."""
+
+    def flush(self) -> object:
+        """Let nothing wait."""
+
+
 class PatientStream:
     """Takes whole texts; a thread of its own writes them in order."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Writable) -> None:
         self._stream = stream
         self._waiting: deque[str] = deque()
         self._wake = threading.Condition()

@@ -286,7 +286,8 @@ class Supervisor:
                 self._reporter.say(effect)
             case ev.AnnounceReady():
                 addresses = self._listeners.addresses()
-                block = announcing.ready(self._identity, self._state, addresses)
+                mode = self._settings.safety.fork_safety
+                block = announcing.ready(self._identity, self._state, addresses, mode)
                 self._announce("Ready.", block)
             case ev.Finish():
                 self._finish()

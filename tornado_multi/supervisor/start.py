@@ -24,6 +24,7 @@ from tornado_multi.settings.paths import typed_directory
 from tornado_multi.supervisor.listener_set import ListenerSet
 from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
 from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
+from tornado_multi.supervisor.own_log import open_own_log, path_of
 from tornado_multi.supervisor.patient import PatientStream
 from tornado_multi.supervisor.report import Reporter
 from tornado_multi.supervisor.socket_activation import choose_binds, take_passed_sockets
@@ -138,7 +139,7 @@ def prepare(
     """
     if settings.environment.reload_on_change:
         require_watchfiles()
-    find_account(settings.environment.user, settings.environment.group)
+    account = find_account(settings.environment.user, settings.environment.group)
     name = service_name(settings)
     control_path = socket_path(settings.control.control, name)
     lock = PidFile.acquire(
@@ -169,6 +170,12 @@ def prepare(
     log, block = PatientStream(sys.stderr), PatientStream(sys.stdout)
     cleanup.callback(log.close)
     cleanup.callback(block.close)
+    place = log_place(settings, typed_directory() if asked_workers is None else directory)
+    own_log = None
+    if (own_path := path_of(place, name)) is not None:
+        on_stderr = Reporter(settings.logging.log_format, log)
+        own_log = open_own_log(own_path, settings.logging, account, on_stderr.warn)
+        cleanup.callback(own_log.close)
     identity = Identity(
         pid=os.getpid(),
         name=name,
@@ -181,7 +188,7 @@ def prepare(
         backlog=effective_backlog(settings.listen.backlog),
         memory_limit_bytes=memory_limit_bytes(),
         started_s=time.monotonic(),
-        logs=log_place(settings, typed_directory() if asked_workers is None else directory),
+        logs=place,
     )
     supervisor = Supervisor(
         settings,
@@ -191,7 +198,7 @@ def prepare(
         directory=directory,
         listeners=listeners,
         control_socket=control_socket,
-        reporter=Reporter(settings.logging.log_format, log, block),
+        reporter=Reporter(settings.logging.log_format, log, block, own_log),
         manager=ServiceManager.from_environment(os.environ),
         board=board,
         board_fd=board_fd,

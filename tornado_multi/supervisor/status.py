@@ -142,7 +142,8 @@ def _worker_row(
     return {
         "pool": "web",
         "fork_id": worker.fork_id,
-        "pid": worker.pid,
+        # A worker may be ready before the zygote has announced it; its own word is in its row.
+        "pid": worker.pid or field(sb.PID) or None,
         "generation": worker.generation,
         "state": str(_shown_state(worker)),
         "requests": field(sb.REQUESTS) if begun else None,

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tornado_multi.process.linux import ProcessEnd
+    from tornado_multi.process.messages import Drained
+
+TOLD_S = 0.1
+"""What comes after a drain is told from this time on."""
 
 OWN_ABORT = "Fatal Python error: Aborted"
 """How faulthandler begins what it writes at ABRT, ours included."""
@@ -132,10 +136,21 @@ def worker_drained(state: State, event: ev.WorkerDrained) -> Iterator[ev.Effect]
     if report.ended_streams:
         parts.append(f"{_count(report.ended_streams, 'event stream')} ended")
     parts.append(f"{report.cut} cut")
-    text = f"Drained in {report.duration_s:.2f} s: {', '.join(parts)}"
+    text = f"Drained in {_drain_times(report)}: {', '.join(parts)}"
     text += f" ({', '.join(report.cut_handlers)})." if report.cut_handlers else "."
     extra = {"drain": dataclasses.asdict(report)}
     yield ev.Say("warning" if report.cut else "info", worker_name(worker), text, extra)
+
+
+def _drain_times(report: Drained) -> str:
+    """Say how long the drain took, and what came after it if that would be missed."""
+    after = []
+    if report.hook_s >= TOLD_S:
+        after.append(f"waited {report.hook_s:.2f} s for on_drain")
+    if report.closing_s >= TOLD_S:
+        after.append(f"closed its resources in {report.closing_s:.2f} s")
+    said = f"{report.duration_s:.2f} s"
+    return f"{said}, then {' and '.join(after)}" if after else said
 
 
 def worker_ending(state: State, event: ev.WorkerEnding, now_s: float) -> Iterator[ev.Effect]:

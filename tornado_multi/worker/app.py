@@ -5,6 +5,7 @@ Runs in: worker, on its loop (only the import happens in the zygote).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -24,10 +25,14 @@ class AppError(Exception):
     """The target or what its factory returned can't answer requests; a full sentence."""
 
 
-async def build(target: object, name: str) -> Answerer:
+async def build(
+    target: object,
+    name: str,
+    limit: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Answerer:
     """Return what answers requests: the target itself, or what it makes when called.
 
-    Args: name: ``module:attr``, for error texts.
+    Args: name: ``module:attr``, for error texts. limit: round the call of a factory.
     Raises: AppError: it is none of the kinds. Whatever the factory raises.
     """
     if isinstance(target, HTTPServerConnectionDelegate):
@@ -37,7 +42,8 @@ async def build(target: object, name: str) -> Answerer:
         raise AppError(text)
     if not _takes_no_arguments(target):
         return _as_callback(target, name)
-    made = target()
+    with limit():
+        made = target()
     if isinstance(made, Awaitable):
         made = await made
     if isinstance(made, HTTPServerConnectionDelegate):

@@ -6,6 +6,7 @@ Runs in: worker, on its loop.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 from collections import deque
@@ -156,9 +157,24 @@ class Worker:
             self._drain_timeout_s,
             self._assignment.settings.workers,
         )
-        self.send(await self._drain.run())
-        await self._wait_for_hook(on_drain, begun_s + self._drain_timeout_s - self._loop.time())
-        await self.close_resources(begun_s + self._drain_timeout_s - self._loop.time())
+        report = await self._drain.run()
+        try:
+            report = await self._finish(report, on_drain, begun_s)
+        finally:  # a script may cancel all tasks that it finds
+            self.send(report)
+
+    async def _finish(
+        self, report: msg.Drained, on_drain: asyncio.Task[None], begun_s: float
+    ) -> msg.Drained:
+        """Wait for on_drain and close resources. Returns the report, with the time that took."""
+        drained_s = self._loop.time()
+        await self._wait_for_hook(on_drain, begun_s + self._drain_timeout_s - drained_s)
+        waited_s = self._loop.time()
+        await self.close_resources(begun_s + self._drain_timeout_s - waited_s)
+        closed_s = self._loop.time()
+        # Without a hook it was a busy loop that took the time, which is nobody's to mend here.
+        hook_s = waited_s - drained_s if "on_drain" in self._hooks.names() else 0.0
+        return dataclasses.replace(report, hook_s=hook_s, closing_s=closed_s - waited_s)
 
     async def close_resources(self, left_s: float = 0.0) -> None:
         """Close what this process has created. The drain has *left_s* of its time left."""

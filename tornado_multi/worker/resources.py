@@ -10,8 +10,8 @@ import random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tornado_multi.hooks import HookTimeoutError, time_limit
 from tornado_multi.process import messages as msg
+from tornado_multi.process.time_limits import TimeLimitError, time_limit
 from tornado_multi.resources import lives
 from tornado_multi.resources.closing import CLOSE_TIMEOUT_S, close_all
 from tornado_multi.resources.health import ask, report
@@ -111,5 +111,5 @@ def _limit(seconds: float) -> Iterator[None]:
     try:
         with time_limit(seconds):
             yield
-    except HookTimeoutError as error:
+    except TimeLimitError as error:
         raise TimeoutError from error

@@ -11,12 +11,19 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tornado_multi.hooks import find_hooks
-from tornado_multi.loading import LoadError, app_module, load_target
+from tornado_multi.loading import LoadError, app_module, late, load_target
 from tornado_multi.logs.setup import renew_logs
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.tracebacks import app_traceback, first_line, is_our_own, place
+from tornado_multi.process.time_limits import TimeLimitError, just_within, time_limit
+from tornado_multi.process.tracebacks import (
+    app_stack,
+    app_traceback,
+    first_line,
+    is_our_own,
+    place,
+)
 from tornado_multi.worker.after_fork import enter
 from tornado_multi.worker.app import AppError, build
 from tornado_multi.worker.core import Worker
@@ -27,6 +34,8 @@ from tornado_multi.worker.server import DrainingHTTPServer
 if TYPE_CHECKING:
     from tornado_multi.assignment import Assignment
     from tornado_multi.hooks import Hooks
+    from tornado_multi.settings.model import Settings
+    from tornado_multi.worker.app import Answerer
 
 MOST_DETAIL = 20_000
 """Characters of a traceback that are told, the last ones."""
@@ -112,7 +121,7 @@ async def _boot(assignment: Assignment, worker: Worker) -> DrainingHTTPServer:
             from tornado import options
 
             options.options.run_parse_callbacks()
-        answerer = await build(_target(assignment), settings.app)
+        answerer = await _build_in_time(_target(assignment), settings)
     except SystemExit as error:
         # As an ordinary error, or it would tear the loop down before it can be reported.
         raise AppError(f"The app left at boot: {first_line(error)}.") from error
@@ -135,10 +144,35 @@ async def _boot(assignment: Assignment, worker: Worker) -> DrainingHTTPServer:
     return server
 
 
+async def _build_in_time(target: object, settings: Settings) -> Answerer:
+    """Build the app.
+
+    Raises: LoadError: it took nearly as long as a boot may; a factory that blocks is interrupted.
+        AppError, or whatever the factory raises.
+    """
+    timeout_s = settings.workers.boot_timeout_s
+    try:
+        async with asyncio.timeout(just_within(timeout_s)) as limit:
+            return await build(target, settings.app, lambda: time_limit(just_within(timeout_s)))
+    except TimeLimitError as error:
+        stack = app_stack(error)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise  # the factory's own
+        stack = app_stack(error.__cause__ or error)
+    raise late(f"Building {settings.app}", timeout_s, stack)
+
+
 def _target(assignment: Assignment) -> object:
     if assignment.settings.workers.boot == "preload":
         return assignment.target
-    return load_target(assignment.settings.app, assignment.app_arguments, assignment.directory)
+    settings = assignment.settings
+    return load_target(
+        settings.app,
+        assignment.app_arguments,
+        assignment.directory,
+        settings.workers.boot_timeout_s,
+    )
 
 
 def _hooks(assignment: Assignment) -> Hooks:

@@ -24,6 +24,7 @@ from tornado_multi.assignment import Assignment, HookErrand
 from tornado_multi.forksafety.watch import UnsafeError, Watch
 from tornado_multi.hooks import find_hooks
 from tornado_multi.loading import LoadError, app_module, enter_directory, load_target
+from tornado_multi.logs.append_file import opened_fds
 from tornado_multi.logs.handler import reopen_all, set_report
 from tornado_multi.logs.plan import plan_of
 from tornado_multi.logs.setup import LogPlaceError, begin_logs, check_place, make_directory
@@ -120,7 +121,9 @@ def _load(boot: msg.Boot, channel: Channel) -> Assignment:
         enter_directory(boot.directory)
         module = None
         if settings.workers.boot == "preload":
-            target = load_target(settings.app, boot.app_arguments, boot.directory)
+            target = load_target(
+                settings.app, boot.app_arguments, boot.directory, settings.workers.boot_timeout_s
+            )
             module = app_module(settings.app)
         hooks = find_hooks(settings.hooks, module)
         report_hook(channel, hooks.call("on_starting"))
@@ -164,7 +167,7 @@ def tell(channel: Channel, watch: Watch, own_fds: set[int], directory: str) -> N
     Raises: LoadError: it is not to be served like that.
     """
     try:
-        for message in watch.judge(own_fds, directory):
+        for message in watch.judge(own_fds | opened_fds(), directory):
             channel.send(message)
     except UnsafeError as error:
         raise LoadError(error.reason, error.detail) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
 def dead_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """A socket whose peer is gone, as the quarantine leaves it."""
     monkeypatch.setattr(explanations, "_cut", {})
+    monkeypatch.setattr(explanations, "_unsaid", {})
+    monkeypatch.setattr(logging, "setLogRecordFactory", lambda _: None)
     ours, theirs = socket.socketpair()
     theirs.close()
     seen = os.fstat(ours.fileno())
     identity = (seen.st_dev, seen.st_ino)
-    explanations._cut[ours.fileno()] = (identity, DeadEnd(identity, "connection x", "shop/a.py:3"))
+    end = DeadEnd(identity, "connection x", "shop/a.py:3")
+    explanations.explain_from_now_on({ours.fileno(): (identity, end)})
     explanations.make_cut_off(ours)
     with ours:
         yield ours
@@ -70,3 +75,74 @@ def test_another_descriptor_of_the_same_number_is_not_explained(dead_end: socket
             other.send(b"x")
 
     assert not getattr(caught.value, "__notes__", [])
+
+
+@pytest.mark.parametrize("call", ["send", "recv", "recv_into"])
+def test_the_first_use_is_a_warning(
+    dead_end: socket.socket, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once for each connection, whatever the app makes of the error: it may log its text alone."""
+    for _ in range(2):
+        with contextlib.suppress(BrokenPipeError):
+            getattr(dead_end, call)({"send": b"x", "recv": 1, "recv_into": bytearray(1)}[call])
+
+    assert [explanations.__name__] == [record.name for record in caplog.records]
+    assert "connection x was made at shop/a.py:3" in caplog.text
+    assert "@tornado_multi.per_process" in caplog.text
+
+
+def test_a_text_that_is_logged_while_the_error_is_handled_is_explained(
+    dead_end: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that is not Python's socket is found in the frames of the error."""
+    dead_end.__class__ = socket.socket
+    record = logging.makeLogRecord({"msg": "no luck"})
+    for _ in range(2):
+        try:
+            dead_end.send(b"x")
+        except BrokenPipeError:
+            explanations._explain_record(record)
+
+    assert [explanations.__name__] == [item.name for item in caplog.records]
+
+
+def test_a_record_with_the_error_needs_no_warning(
+    dead_end: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its traceback ends with the sentence."""
+    dead_end.__class__ = socket.socket
+    with pytest.raises(BrokenPipeError) as caught:
+        dead_end.send(b"x")
+    error = caught.value
+    explanations._explain_record(
+        logging.makeLogRecord({"exc_info": (type(error), error, error.__traceback__)})
+    )
+
+    assert [True] == ["shop/a.py:3" in note for note in error.__notes__]
+    assert [] == caplog.records
+    assert {} == explanations._unsaid
+
+
+def test_other_errors_are_not_explained(
+    dead_end: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that has nothing to do with the connection says nothing of it."""
+    assert dead_end is not None
+    try:
+        int("x")
+    except ValueError:
+        explanations._explain_record(logging.makeLogRecord({}))
+
+    assert [] == caplog.records
+
+
+def test_the_sentence_says_what_where_and_what_to_do() -> None:
+    """Also if the line is not known."""
+    known, unknown = (
+        explanations.sentence(DeadEnd((1, 2), "connected socket a -> b", place))
+        for place in ("shop/a.py:3", "")
+    )
+
+    assert known.startswith("tornado_multi: The connected socket a -> b was made at shop/a.py:3 ")
+    assert unknown.startswith("tornado_multi: The connected socket a -> b was made before the fork")
+    assert [True, True] == [". Mend: create it on first use" in item for item in (known, unknown)]

@@ -13,6 +13,7 @@ from tornado_multi.forksafety.findings import (
     summary,
     to_plain,
 )
+from tornado_multi.settings.allowances import FINDING_KINDS
 
 
 def test_every_kind_says_harm_and_mend_in_sentences() -> None:
@@ -60,14 +61,16 @@ def test_the_worst_comes_first_and_then_the_order_of_lines() -> None:
 
 
 def test_a_finding_is_printed_with_its_line_at_the_end() -> None:
-    """The first line names it and where it was made, relative to the app; then harm and mend."""
+    """The first line names it and where it was made, relative to the app; then the rest."""
     site = Site("/srv/shop/a.py", 3, via="requests/sessions.py")
     lines = render(to_plain(make_finding("thread", "thread t", site)), "/srv").splitlines()
 
     assert lines[0].startswith("error    thread t (through requests/sessions.py)  ")
     assert lines[0].endswith("  shop/a.py:3")
     assert ["It will not exist in the workers."] == [lines[1].strip()]
-    assert lines[2].strip().startswith("Mend: start it in after_fork")
+    assert ["In each worker: nothing can be done; mend it."] == [lines[2].strip()]
+    assert lines[3].strip().startswith("Mend: start it in after_fork")
+    assert ["Kind: thread"] == [lines[4].strip()]
 
 
 def test_a_finding_in_the_log_is_one_line() -> None:
@@ -76,6 +79,19 @@ def test_a_finding_in_the_log_is_one_line() -> None:
 
     assert "\n" not in text
     assert "thread t, made at a.py:3. It will not exist" in text
+    assert "In each worker: nothing can be done; mend it. Mend: " in text
+
+
+def test_what_needs_no_act_is_told_in_short() -> None:
+    """Neither its kind nor its fate: there is nothing to allow, and the text says it is handled."""
+    lines = render(to_plain(make_finding("random", "random.Random"))).splitlines()
+
+    assert 2 == len(lines)
+
+
+def test_the_settings_know_every_kind() -> None:
+    """An entry of fork_safety_allow may name what the audit tells apart, and nothing else."""
+    assert sorted(KINDS) == sorted(FINDING_KINDS)
 
 
 def test_the_summary_counts() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tornado_multi.forksafety.findings import Finding, Site, make_finding
@@ -10,6 +12,7 @@ from tornado_multi.forksafety.suppression import (
     current_reason,
     fork_safe,
     parse_allowance,
+    say_unused,
 )
 
 
@@ -64,6 +67,7 @@ def test_an_allowance_names_a_line_a_file_or_a_kind(pattern: str, covers: bool) 
 def test_allowed_findings_keep_their_reason_and_unused_entries_come_back() -> None:
     """Nothing is silently ignored in either direction."""
     used, unused = parse_allowance("thread it ends"), parse_allowance("nothing.py old story")
+    assert "no finding matches 'nothing.py'. Remove the entry" in say_unused(unused)
     judged, left = apply_allowances([finding(), finding()], [used, unused])
 
     assert ["it ends", "it ends"] == [item.allowed for item in judged]
@@ -74,3 +78,27 @@ def test_an_entry_without_a_reason_is_refused() -> None:
     """The settings demand one as the block does."""
     with pytest.raises(ValueError, match="and the reason"):
         parse_allowance("shop/settings.py:31")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["thread", "thread:*poll*", "*-socket", "shop.py", "shop/views", "*/manage", "manage:31"],
+)
+def test_an_entry_may_name_a_kind_or_any_file(pattern: str) -> None:
+    """What has a dot, a slash, a wildcard or a line is no misspelt kind."""
+    assert pattern == parse_allowance(f"{pattern} for a reason").pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("sqlight", "'sqlight' is no kind of finding. Did you mean sqlite?"),
+        ("thred:*poll*", "Did you mean thread?"),
+        ("zzz", "The kinds are child-process, connected-socket, "),
+        ("manage", "A file whose name has no dot is written */manage."),
+    ],
+)
+def test_an_unknown_kind_is_refused(pattern: str, said: str) -> None:
+    """It would allow nothing, and look like an entry that is no longer needed."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_allowance(f"{pattern} for a reason")

@@ -22,6 +22,7 @@ def fresh_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     level, handlers = root.level, list(root.handlers)
     monkeypatch.setattr(tornado_log, "enable_pretty_logging", tornado_log.enable_pretty_logging)
     monkeypatch.setattr(logging, "lastResort", logging.lastResort)
+    monkeypatch.setattr(logging, "basicConfig", logging.basicConfig)
     monkeypatch.setattr(setup, "_named", set())
     monkeypatch.setattr(identity, "_fork_id", None)
     monkeypatch.setattr(identity, "_generation", None)

@@ -14,6 +14,7 @@ from tornado_multi.logs.merge import (
     Reader,
     fork_id_in_name,
     level_of,
+    parse_level,
     parse_since,
 )
 
@@ -162,7 +163,38 @@ def test_a_moment_without_offset_is_local() -> None:
     assert wanted == parse_since("2026-11-25 08:30", NOW)
 
 
-@pytest.mark.parametrize("text", ["", "10", "m", "yesterday", "10 m", "-5m"])
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("today", "2026-11-25 00:00"),
+        ("yesterday", "2026-11-24 00:00"),
+        ("08:30", "2026-11-25 08:30"),
+        ("08:30:59", "2026-11-25 08:30:59"),
+    ],
+)
+def test_a_day_or_a_time_of_today_is_local(text: str, moment: str) -> None:
+    """As people say it."""
+    noon = datetime.fromisoformat("2026-11-25 12:00").astimezone()
+
+    assert datetime.fromisoformat(moment).timestamp() == parse_since(text, noon)
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [("warn", 30), ("WARNING", 30), ("debug", 10), ("fatal", 50)]
+)
+def test_a_level_that_is_typed(text: str, level: int) -> None:
+    """In the words of the module logging, capital or not."""
+    assert level == parse_level(text)
+
+
+@pytest.mark.parametrize("text", ["", "loud", "level15"])
+def test_a_level_that_there_is_not_is_refused(text: str) -> None:
+    """With the list of those that there are."""
+    with pytest.raises(ValueError, match=r"^level=.*: must be one of debug, info, warning, error,"):
+        parse_level(text)
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "tomorrow", "10 m", "-5m", "99:00"])
 def test_a_since_that_means_nothing_is_refused(text: str) -> None:
     """The sentence shows both forms."""
     with pytest.raises(ValueError, match=r"^since=.*: must be a time ago such as 10m.*a moment"):

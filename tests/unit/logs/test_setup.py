@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import logging.config
 import os
 from logging.handlers import RotatingFileHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from tornado import log as tornado_log
@@ -26,6 +28,7 @@ from tornado_multi.logs.setup import (
 from tornado_multi.process.account import Account
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 IS_ROOT = os.geteuid() == 0
@@ -65,6 +68,69 @@ def test_without_files_only_the_last_resort_is_ours(capsys: pytest.CaptureFixtur
     logging.lastResort.handle(logging.LogRecord("shop", 40, "", 1, "said", None, None))
 
     assert capsys.readouterr().err.endswith(": shop: said\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_nobody_set_up_keeps_our_form(
+    capsys: pytest.CaptureFixture[str], form: Literal["text", "json"]
+) -> None:
+    """``logging.warning`` would set up Python's own form for all that follows; whoever is not
+    filtered by a level is shown from then on, as with Python's handler.
+    """
+    begin_bare(LogPlan("shop", form=form))
+    logging.warning("implicit")  # noqa: LOG015 - this is what apps do
+    logging.getLogger("shop").error("later")
+    root().setLevel(logging.INFO)
+    logging.info("told")  # noqa: LOG015 - as above
+    said = capsys.readouterr().err.splitlines()
+
+    assert [] == root().handlers
+    assert 3 == len(said)
+    if form == "json":
+        assert ["implicit", "later", "told"] == [json.loads(line)["text"] for line in said]
+    else:
+        assert [": root: implicit", ": shop: later", ": root: told"] == [
+            line[line.index(": ") :] for line in said
+        ]
+
+
+@pytest.mark.parametrize(
+    "configure",
+    [
+        lambda: logging.basicConfig(format="own %(message)s"),
+        lambda: logging.basicConfig(force=True, format="own %(message)s"),
+        lambda: logging.config.dictConfig(
+            {
+                "version": 1,
+                "disable_existing_loggers": False,
+                "formatters": {"own": {"format": "own %(message)s"}},
+                "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "own"}},
+                "root": {"handlers": ["err"]},
+            }
+        ),
+    ],
+    ids=["basicConfig", "force", "dictConfig"],
+)
+def test_what_an_app_sets_up_is_what_it_gets(
+    capsys: pytest.CaptureFixture[str], configure: Callable[[], None]
+) -> None:
+    """Also when something was logged before, where Python would have ignored ``basicConfig``."""
+    begin_bare(LogPlan("shop"))
+    logging.warning("before")  # noqa: LOG015 - this is what apps do
+    configure()
+    logging.getLogger("setup_test").warning("after")
+
+    assert "own after" == capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_app_may_ask_for_pythons_own_form(capsys: pytest.CaptureFixture[str]) -> None:
+    """``basicConfig()`` without arguments, called by the app itself, is a setup like any other."""
+    begin_bare(LogPlan("shop"))
+    begin_logs(LogPlan("shop"))
+    logging.basicConfig()
+    logging.warning("said")  # noqa: LOG015 - this is what apps do
+
+    assert "WARNING:root:said\n" == capsys.readouterr().err
 
 
 def test_a_level_that_is_given_holds_until_the_app_sets_another(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -343,6 +344,50 @@ def test_an_app_without_module_or_attribute_is_refused(serve: Serve, app: str, s
 def test_a_missing_app_is_refused(serve: Serve) -> None:
     """There is no default app."""
     assert "serve needs an app" in refusal(serve, app=None)
+
+
+def test_a_missing_app_is_refused_in_the_words_of_the_command() -> None:
+    """Whoever has typed check is not told of serve."""
+    with pytest.raises(UsageError, match=r"^check needs an app: tornado-multi check MODULE:ATTR"):
+        run_command(["check"])
+
+
+def test_an_option_of_check_is_explained(serve: Serve) -> None:
+    """The service has another way to refuse, and the message names it."""
+    said = refusal(serve, "--strict-warnings")
+
+    assert "--fork-safety strict" in said
+    assert "tornado-multi check APP --strict-warnings" in said
+
+
+@pytest.mark.parametrize("source", ["flag", "variable", "file"])
+def test_a_wrong_entry_of_several_is_refused_under_its_own_name(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Not under that of the last one."""
+    entries = ["thread it ends", "pipe", "sqlite it is closed"]
+    arguments = [f"--fork-safety-allow={entry}" for entry in entries]
+    if source == "variable":
+        monkeypatch.setenv("TORNADO_MULTI_FORK_SAFETY_ALLOW", ";".join(entries))
+    elif source == "file":
+        (tmp_path / "tornado_multi.toml").write_text(f"fork_safety_allow = {entries}")
+    said = refusal(serve, *(arguments if source == "flag" else []))
+
+    assert "=pipe (from " in said
+    assert "and the reason" in said
+
+
+def test_the_help_of_check_has_the_options_that_it_uses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It takes those of serve, but lists only what changes something."""
+    assert 0 == run_command(["check", "--help"])
+    listed = set(re.findall(r"^  (?:APP, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+
+    assert {
+        *("--app", "--json", "--strict-warnings", "--trace", "--factory", "--boot-timeout-s"),
+        *("--fork-safety-allow", "--fork-safety-quarantine", "--chdir", "--config"),
+    } == listed
 
 
 # --- wrong values ---------------------------------------------------------------------------------

@@ -247,8 +247,16 @@ def test_a_leaving_worker_that_stays_is_killed() -> None:
             Drained(30.0, 0, 0, 0, 0, 2, ("GET a.Slow", "POST a.Slow")),
             "warning {}: Drained in 30.00 s: 0 finished, 0 idle closed, 2 cut (GET a.Slow, POST a.Slow).",
         ),
+        (
+            Drained(0.0, 0, 0, 0, 0, 0, hook_s=0.004, closing_s=4.4),
+            "info {}: Drained in 0.00 s, then closed its resources in 4.40 s: 0 finished, 0 idle closed, 0 cut.",
+        ),
+        (
+            Drained(0.0, 0, 0, 0, 0, 0, hook_s=2.0, closing_s=0.1),
+            "info {}: Drained in 0.00 s, then waited 2.00 s for on_drain and closed its resources in 0.10 s: 0 finished, 0 idle closed, 0 cut.",
+        ),
     ],
-    ids=["plain", "with streams", "cut"],
+    ids=["plain", "with streams", "cut", "slow closing", "slow hook"],
 )
 def test_a_drain_report_is_said(report: Drained, expected: str) -> None:
     """Cut requests are a warning that names their handlers; none cut is only information."""

@@ -241,6 +241,17 @@ def test_two_rows_while_a_worker_is_replaced() -> None:
     assert [1, 1, 0] == [row["restarts"] for row in workers_of(seen.state)]
 
 
+def test_a_worker_that_is_not_announced_yet_has_its_pid_by_its_own_word() -> None:
+    """It may be ready before; who reads its pid then wants to signal it."""
+    seen = replay(serving()).then((151.0, ev.WorkerEnded(0, CRASHED, 0)))
+    seen.then((160.0, ev.DeadlinePassed()), (160.0, ev.WorkerReady(0)))
+
+    assert [("ready", 321)] == [
+        (row["state"], row["pid"]) for row in workers_of(seen.state, {0: {sb.PID: 321}})
+    ]
+    assert [None] == [row["pid"] for row in workers_of(seen.state)]
+
+
 def test_a_place_in_backoff_has_a_row_that_says_why() -> None:
     """A fork_id without a worker stays visible: backoff, and how its last worker ended."""
     seen = two_ready().then((151.0, ev.WorkerEnded(1, CRASHED, 0)))

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 
 ROTATING = (logging.handlers.BaseRotatingHandler,)
+LEAST_CHANCE = 2**64
+"""Of 128 bits of chance, less than this is met once in 2**64 times."""
+SEED_IS_LOST = (
+    "All workers would draw the same numbers; it gets a new seed in each, and the one that it was "
+    "given counts no more."
+)
+SEED_MEND = "nothing, or seed it in each worker, in after_fork."
 
 
 def look_at_log_files(ledger: Ledger, _objects: Objects) -> None:
@@ -90,11 +97,35 @@ def look_at_random(ledger: Ledger, objects: Objects) -> None:
         elif site.allowed is None:
             ledger.add("random", "random.Random", site)
             ledger.heritage.randoms.append(generator)
+            ledger.said_by[id(generator)] = len(ledger.findings) - 1
     for name in ("numpy.random", "numpy.legacy"):
-        ledger.heritage.randoms += objects.get(name, [])
         for generator in objects.get(name, []):
-            what = f"{type(generator).__name__} of numpy"
-            ledger.add("random", what, ledger.recorder.site_of(generator), library="numpy")
+            _say_numpy(ledger, generator)
+
+
+def _say_numpy(ledger: Ledger, generator: Any) -> None:
+    """Generators of numpy get new seeds in workers even if they were given one; that is told."""
+    words = {}
+    what = f"{type(generator).__name__} of numpy"
+    if generator is getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None):
+        what = "numpy.random, the generator that all modules share"
+    if _has_own_seed(generator):
+        what += ", with a seed"
+        words = {"harm": SEED_IS_LOST, "mend": SEED_MEND}
+    ledger.add("random", what, ledger.recorder.site_of(generator), library="numpy", **words)
+    ledger.heritage.randoms.append(generator)  # the audit takes out what is allowed
+    ledger.said_by[id(generator)] = len(ledger.findings) - 1
+
+
+def _has_own_seed(generator: Any) -> bool:
+    """Tell whether numpy was told what to begin with; it begins with 128 bits of chance by itself.
+
+    One that was given so many bits as a seed is not told from it.
+    """
+    bits = getattr(generator, "bit_generator", None) or getattr(generator, "_bit_generator", None)
+    sequence = getattr(bits, "seed_seq", None) or getattr(bits, "_seed_seq", None)
+    entropy = getattr(sequence, "entropy", None)  # None: the old way of seeding
+    return not isinstance(entropy, int) or entropy < LEAST_CHANCE
 
 
 def look_at_wakeup(ledger: Ledger, _objects: Objects) -> None:

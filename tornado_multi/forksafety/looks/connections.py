@@ -29,6 +29,7 @@ def look_at_libraries(ledger: Ledger, objects: Objects) -> None:
             severity=held.severity,
             harm=held.harm,
             mend=held.advice,
+            fate=held.fate,
         )
         if site is not None and site.allowed is not None:
             continue
