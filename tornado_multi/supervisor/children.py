@@ -81,9 +81,13 @@ class HookHandle:
 
 
 def last_stacks(text: str) -> str | None:
-    """Return what faulthandler has written at a fatal signal; None: there was none."""
+    """Return what faulthandler has written at a fatal signal; None: there was none.
+
+    Args: text: all that is in the file, in the order in which it was written.
+    """
     _, found, rest = text.rpartition("Fatal Python error")
-    return f"{found}{rest}".rstrip() if found else None
+    headline, _, stacks = rest.partition("\n\n")
+    return f"{found}{headline}\n\n{without_watchdog(stacks)}".rstrip() if found else None
 
 
 def without_watchdog(text: str) -> str:
@@ -366,10 +370,13 @@ class Children:
     def read_threads(self, row: int) -> str:
         """Return what the worker has written of its threads by now."""
         worker = self.workers.get(row)
-        if worker is None or worker.stacks_fd is None:
+        return "" if worker is None else without_watchdog(self._read_stacks(worker))
+
+    @staticmethod
+    def _read_stacks(worker: WorkerHandle) -> str:
+        if worker.stacks_fd is None:
             return ""
-        text = os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
-        return without_watchdog(text)
+        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
 
     def _take_ready_fds(self, worker: WorkerHandle, stacks_fd: int, watchdog_fd: int) -> None:
         self._drop_ready_fds(worker)  # of a script's earlier loop
@@ -414,7 +421,7 @@ class Children:
         if end is None:
             return
         self._hear_worker(worker)  # its last words come before its death
-        stacks = self.read_threads(worker.row)
+        stacks = last_stacks(self._read_stacks(worker))
         self._drop_worker_channel(worker)
         self._drop_ready_fds(worker)
         self._loop.remove_reader(worker.pidfd)
@@ -423,7 +430,7 @@ class Children:
         worker.pidfd = None
         if self.workers.get(worker.row) is worker:
             del self.workers[worker.row]
-            self._on_worker_end(worker.row, end, worker.route_names, last_stacks(stacks))
+            self._on_worker_end(worker.row, end, worker.route_names, stacks)
 
     # --- hooks ------------------------------------------------------------------------------------
 
