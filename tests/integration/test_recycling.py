@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.cluster import VICTIMS
+from support.commands import run_command
 from support.load import Load
 from support.posting import PostingClient, RawKeepAliveClient
 from support.waiting import eventually
@@ -217,3 +218,16 @@ def test_old_workers_are_replaced_one_after_another(cluster: StartCluster) -> No
 
     assert {} == load.errors()
     assert {0} == {row["restarts"] for row in made.workers()}
+
+
+def test_a_reload_of_workers_that_wear_out_all_the_time_ends(cluster: StartCluster) -> None:
+    """It gets to every fork_id and does not wait for the recycling, which never ends."""
+    made = cluster(workers=4, options=["--max-requests", "20"])
+    with Load(made.port(), 8) as load:
+        load.until(lambda: load.successes() > 100)
+        reply = run_command(made, "reload")
+
+    assert {} == load.errors()
+    assert 0 == reply.returncode, reply.stderr
+    assert {2} == {row["generation"] for row in made.workers()}
+    assert 2 == made.status()["generation"]
