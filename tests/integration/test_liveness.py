@@ -248,3 +248,19 @@ def test_supervisor_and_workers_stopped_together_go_on_together(cluster: StartCl
 
     assert pids == made.worker_pids()
     assert not re.search("was killed", made.log())
+
+
+def test_workers_that_go_on_later_than_their_supervisor_live(cluster: StartCluster) -> None:
+    """Silences count from the moment at which the supervisor runs again, not only one look later."""
+    made = cluster(workers=2, options=["--hang-timeout-s", "4", "--hang-warn-s", "0.6"])
+    pids = made.worker_pids()
+    for pid in [made.pid, *pids]:
+        os.kill(pid, signal.SIGSTOP)
+    cluster(workers=1, options=NEVER).get("/slow?s=4.5")  # its loop says when the time is over
+    made.signal(signal.SIGCONT)
+    eventually(lambda: made.log().count("The process is stopped, for 0.") == len(pids))
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: made.log().count("The event loop runs again") == len(pids))
+
+    assert pids == made.worker_pids()

@@ -231,3 +231,17 @@ def test_a_reload_of_workers_that_wear_out_all_the_time_ends(cluster: StartClust
     assert 0 == reply.returncode, reply.stderr
     assert {2} == {row["generation"] for row in made.workers()}
     assert 2 == made.status()["generation"]
+
+
+def test_a_limit_below_what_a_new_worker_uses_is_said_and_replaces_nobody(
+    cluster: StartCluster,
+) -> None:
+    """No worker after worker for ever; what they use and what was asked for is told once."""
+    made = cluster(workers=2, options=["--max-memory-bytes", str(2**20)])
+    pids = made.worker_pids()
+    eventually(lambda: "(max_memory_bytes)" in made.log())
+    for _ in range(10):  # more beats than it takes
+        made.get("/slow?s=0.2")
+
+    assert pids == made.worker_pids()
+    assert 1 == made.log().count("(max_memory_bytes)")

@@ -81,7 +81,13 @@ class Worker:
         self._slow_steps.watch()
         self._resources = WorkerResources(loop, self.send, self._slow_steps.took)
         self._wear = Wear(
-            health, self._row, self.connections, self.accepting, send=self.send, clock=loop.time
+            health,
+            self._row,
+            self.connections,
+            self.accepting,
+            send=self.send,
+            notice=self.notice,
+            clock=loop.time,
         )
         self._beat = Beat(loop, self._row, self._at_beat)
         set_report(self._notice_from_any_thread)
@@ -107,7 +113,8 @@ class Worker:
         end_with_supervisor(self._assignment.supervisor_pid)
         self._hooks = hooks
         self._row.store(sb.STATE, sb.RowState.READY)
-        self._beat.start()
+        health = self._assignment.settings.health
+        self._beat.start(is_limited=health.max_memory_bytes is not None)
         self._title()
         stacks_fd, watchdog = open_stacks_file(), Watchdog(self._loop)
         if self._assignment.is_canary:
