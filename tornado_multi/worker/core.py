@@ -73,12 +73,11 @@ class Worker:
             assignment.settings.listen.max_connections,
             self.notice,
         )
-        self.connections = Connections(
-            self._row, Routes(self._tell_route), Lingering(loop), loop.time
-        )
+        routes = Routes(self._tell_route)
+        self.connections = Connections(self._row, routes, Lingering(loop), loop.time)
         health = assignment.settings.health
         self._slow_steps = SlowSteps(health.slow_step_s, self.send, self.notice)
-        self._slow_steps.watch()
+        self._slow_steps.watch(self._row, routes)
         self._resources = WorkerResources(loop, self.send, self._slow_steps.took)
         self._wear = Wear(
             health,

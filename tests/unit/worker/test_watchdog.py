@@ -169,3 +169,28 @@ def test_tasks_are_listed_by_name(count: int) -> None:
     names = [line for line in asyncio.run(main()).splitlines() if line.startswith("task ")]
 
     assert [f"task 'task {number}' (outermost call first):" for number in range(count)] == names
+
+
+def test_tasks_that_can_not_be_listed_do_not_silence_it() -> None:
+    """An app may have tasks of its own making; the next question is answered as well."""
+
+    class OddTask(asyncio.Task[None]):
+        def get_coro(self) -> Any:
+            raise LookupError("not yet")
+
+    async def main() -> list[str]:
+        watchdog = Watchdog(asyncio.get_running_loop())
+        odd = OddTask(asyncio.sleep(600))
+        try:
+            first = answer(watchdog, 1).text
+            odd.cancel()
+            await asyncio.wait({odd})
+            return [first, answer(watchdog, 2).text]
+        finally:
+            watchdog.theirs.close()
+
+    first, second = asyncio.run(main())
+
+    assert "They can't be listed: LookupError: not yet" == first
+    assert "in main" in second
+    eventually(lambda: not watchdog_threads(), about="the watchdog's thread is gone")
