@@ -376,7 +376,9 @@ class Children:
     def _read_stacks(worker: WorkerHandle) -> str:
         if worker.stacks_fd is None:
             return ""
-        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
+        # Its end: what was written last matters most.
+        start = max(0, os.fstat(worker.stacks_fd).st_size - MOST_STACKS_BYTES)
+        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, start).decode("utf-8", "replace")
 
     def _take_ready_fds(self, worker: WorkerHandle, stacks_fd: int, watchdog_fd: int) -> None:
         self._drop_ready_fds(worker)  # of a script's earlier loop

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from tornado.web import RequestHandler
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Generator, Iterable
+    from collections.abc import Callable, Coroutine, Generator, Iterable
     from types import FrameType
 
     from tornado.http1connection import HTTP1Connection
@@ -120,7 +119,7 @@ def close_after_response(request: HTTP1Connection) -> None:
 class RouteMark:
     """Where it is noted whose step runs: a word of the worker's row."""
 
-    words: MutableSequence[int]
+    words: memoryview[int] | list[int]
     route_at: int
     in_flight_at: int
     number_of: Callable[[RequestHandler], int]

@@ -455,6 +455,8 @@ def test_a_request_without_a_route_is_not_put_down_to_one() -> None:
     seen = replay(serving()).then((10.0, ev.WorkerEnded(0, KILLED, 1, 1, None)))
 
     assert [
-        "warning worker fork_id=0 gen=1 pid=200: The worker was ended by SIGKILL, with 1 "
-        "request in flight; replacing it."
+        (
+            "warning worker fork_id=0 gen=1 pid=200: The worker was ended by SIGKILL, with 1 "
+            "request in flight; replacing it."
+        )
     ] == seen.said

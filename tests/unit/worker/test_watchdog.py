@@ -178,14 +178,21 @@ def test_tasks_that_can_not_be_listed_do_not_silence_it() -> None:
         def get_coro(self) -> Any:
             raise LookupError("not yet")
 
+    def text(watchdog: Watchdog, number: int) -> str:
+        watchdog.theirs.send(msg.ListTasks(number))
+        received = eventually(watchdog.theirs.receive, about="an answer")
+        assert isinstance(received.message, msg.Tasks)
+        return received.message.text
+
     async def main() -> list[str]:
         watchdog = Watchdog(asyncio.get_running_loop())
+        watchdog.theirs.set_blocking(False)
         odd = OddTask(asyncio.sleep(600))
         try:
-            first = answer(watchdog, 1).text
+            first = text(watchdog, 1)
             odd.cancel()
             await asyncio.wait({odd})
-            return [first, answer(watchdog, 2).text]
+            return [first, text(watchdog, 2)]
         finally:
             watchdog.theirs.close()
 
