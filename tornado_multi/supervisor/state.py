@@ -314,7 +314,8 @@ class State:
             (
                 worker.generation
                 for worker in self.workers.values()
-                if worker.state is WorkerState.READY and self.is_wanted(worker)
+                if worker.state is WorkerState.READY
+                and self.generation_is_wanted(worker.generation)
             ),
             default=0,
         )
