@@ -177,6 +177,24 @@ def test_a_blocked_loop_is_killed_if_the_lock_is_kept(cluster: StartCluster) -> 
     assert made.get("/")
 
 
+def test_the_request_that_blocks_is_named_and_not_the_one_begun_last(
+    cluster: StartCluster,
+) -> None:
+    """Several are in flight in a worker at most times: the report names whose code runs."""
+    options = [*JSON, *NEVER, "--drain-timeout-s", "0.5"]
+    made = cluster("blocks_loop:make_app", workers=1, options=options)
+    with blocked(made, "/first?s=600"), made.connect() as second:
+        second.sendall(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
+        seen = report(made)
+        row = made.worker(0)
+        kill_blocked(made)
+        (death,) = eventually(lambda: records(made, "The worker was ended"))
+
+    assert "GET blocks_loop.First" == seen["route"]
+    assert ("GET blocks_loop.First", 2) == (row["route"], row["in_flight"])
+    assert ("GET blocks_loop.First", 2) == (death["death"]["route"], death["death"]["in_flight"])
+
+
 # --- processes that are stopped -------------------------------------------------------------------
 
 
@@ -259,3 +277,19 @@ def test_supervisor_and_workers_stopped_together_go_on_together(cluster: StartCl
 
     assert pids == made.worker_pids()
     assert not re.search("was killed", made.log())
+
+
+def test_workers_that_go_on_later_than_their_supervisor_live(cluster: StartCluster) -> None:
+    """Silences count from the moment at which the supervisor runs again, not only one look later."""
+    made = cluster(workers=2, options=["--hang-timeout-s", "4", "--hang-warn-s", "0.6"])
+    pids = made.worker_pids()
+    for pid in [made.pid, *pids]:
+        os.kill(pid, signal.SIGSTOP)
+    cluster(workers=1, options=NEVER).get("/slow?s=4.5")  # its loop says when the time is over
+    made.signal(signal.SIGCONT)
+    eventually(lambda: made.log().count("The process is stopped, for 0.") == len(pids))
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: made.log().count("The event loop runs again") == len(pids))
+
+    assert pids == made.worker_pids()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.cluster import VICTIMS
+from support.commands import run_command
 from support.load import Load
 from support.posting import PostingClient, RawKeepAliveClient
 from support.waiting import eventually
@@ -222,3 +223,30 @@ def test_old_workers_are_replaced_one_after_another(cluster: StartCluster) -> No
 
     assert {} == load.errors()
     assert {0} == {row["restarts"] for row in made.workers()}
+
+
+def test_a_reload_of_workers_that_wear_out_all_the_time_ends(cluster: StartCluster) -> None:
+    """It gets to every fork_id and does not wait for the recycling, which never ends."""
+    made = cluster(workers=4, options=["--max-requests", "20"])
+    with Load(made.port(), 8) as load:
+        load.until(lambda: load.successes() > 100)
+        reply = run_command(made, "reload")
+
+    assert {} == load.errors()
+    assert 0 == reply.returncode, reply.stderr
+    assert {2} == {row["generation"] for row in made.workers()}
+    assert 2 == made.status()["generation"]
+
+
+def test_a_limit_below_what_a_new_worker_uses_is_said_and_replaces_nobody(
+    cluster: StartCluster,
+) -> None:
+    """No worker after worker for ever; what they use and what was asked for is told once."""
+    made = cluster(workers=2, options=["--max-memory-bytes", str(2**20)])
+    pids = made.worker_pids()
+    eventually(lambda: "(max_memory_bytes)" in made.log())
+    for _ in range(10):  # more beats than it takes
+        made.get("/slow?s=0.2")
+
+    assert pids == made.worker_pids()
+    assert 1 == made.log().count("(max_memory_bytes)")

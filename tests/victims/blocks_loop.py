@@ -61,6 +61,26 @@ class Locked(RequestHandler):
         self.write("done")
 
 
+second_has_begun = asyncio.Event()
+
+
+class First(RequestHandler):
+    """Blocks when another request has begun after it."""
+
+    async def get(self) -> None:
+        await second_has_begun.wait()
+        time.sleep(float(self.get_argument("s")))
+        self.write("done")
+
+
+class Second(RequestHandler):
+    """Waits, and blocks nobody."""
+
+    async def get(self) -> None:
+        second_has_begun.set()
+        await asyncio.Event().wait()
+
+
 async def poll_prices() -> None:
     await asyncio.Event().wait()
 
@@ -75,6 +95,8 @@ async def make_app() -> Application:
             ("/regex", Regex),
             ("/holds", HoldsLock),
             ("/locked", Locked),
+            ("/first", First),
+            ("/second", Second),
         ],
     )
     return app

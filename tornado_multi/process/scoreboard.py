@@ -41,7 +41,9 @@ REQUESTS: Final = 6  # begun since the worker started
 IN_FLIGHT: Final = 7
 CONNECTIONS: Final = 8
 LAG_NS: Final = 9  # how late the last beat came
-ROUTE_ID: Final = 10  # of the request begun last, 0 when none is in flight
+ROUTE_ID: Final = (
+    10  # of the step that runs, else of the request begun last, 0 when none is in flight
+)
 CPU_NS: Final = 11  # user + system
 PSS_BYTES: Final = 12  # 0 = not measured yet
 RSS_BYTES: Final = 13

@@ -41,6 +41,8 @@ class Beats:
         self._children = children
         self._post = post
         self._clock = clock
+        self._runs_since_s = 0.0
+        """Monotonic. When we went on after a time in which we did not run: silences count from then."""
 
     def look_from_now_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look again and again, as long as the loop runs."""
@@ -48,9 +50,15 @@ class Beats:
         loop.call_at(due_s, self._look, loop, due_s)
 
     def _look(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
-        """Post what is notable; a look that comes late judges nobody."""
+        """Post what is notable; a look that comes late judges nobody.
+
+        Whoever was suspended with us may go on later than we do, so that the looks after it count
+        no silence from before.
+        """
         now_s = self._clock()
-        if now_s - due_s < SUSPENDED_S:
+        if now_s - due_s >= SUSPENDED_S:
+            self._runs_since_s = now_s
+        else:
             samples = tuple(self._samples(now_s))
             if samples:
                 self._post(ev.Looked(samples))
@@ -60,7 +68,7 @@ class Beats:
         words = self._board.words
         for row, worker in self._state.workers.items():
             base = sb.HEADER_WORDS + row * sb.ROW_WORDS
-            beat_age_s = now_s - words[base + sb.BEAT_NS] / NS_PER_S
+            beat_age_s = now_s - max(words[base + sb.BEAT_NS] / NS_PER_S, self._runs_since_s)
             if is_notable(self._state, worker, beat_age_s):
                 yield ev.Sample(
                     row,

@@ -81,7 +81,10 @@ class HookHandle:
 
 
 def last_stacks(text: str) -> str | None:
-    """Return what faulthandler has written at a fatal signal; None: there was none."""
+    """Return what faulthandler has written at a fatal signal; None: there was none.
+
+    Args: text: all that is in the file, in the order in which it was written.
+    """
     _, found, rest = text.rpartition("Fatal Python error")
     return without_watchdog(f"{found}{rest}") if found else None
 
@@ -377,7 +380,9 @@ class Children:
     def _read_stacks(worker: WorkerHandle) -> str:
         if worker.stacks_fd is None:
             return ""
-        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, 0).decode("utf-8", "replace")
+        # Its end: what was written last matters most.
+        start = max(0, os.fstat(worker.stacks_fd).st_size - MOST_STACKS_BYTES)
+        return os.pread(worker.stacks_fd, MOST_STACKS_BYTES, start).decode("utf-8", "replace")
 
     def _take_ready_fds(self, worker: WorkerHandle, stacks_fd: int, watchdog_fd: int) -> None:
         self._drop_ready_fds(worker)  # of a script's earlier loop

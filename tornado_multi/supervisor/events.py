@@ -99,7 +99,7 @@ class Sample:
     is_stopped: bool
     """The process is stopped (SIGSTOP, a debugger)."""
     route: str | None
-    """Of the request begun last, while one is in flight."""
+    """Of the handler that runs, else of the request begun last, while one is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class WorkerEnded:
     """What its row had counted."""
     in_flight: int = 0
     route: str | None = None
-    """Of the request begun last, if one was in flight."""
+    """Of the handler that ran, else of the request begun last, if one was in flight."""
     lag_s: float | None = None
     """How late its last beat came."""
     beat_age_s: float | None = None

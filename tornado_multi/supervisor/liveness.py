@@ -102,8 +102,10 @@ def _give_up(state: State, worker: Worker, sample: ev.Sample, now_s: float) -> I
 def worker_worn(state: State, row: int, reason: str) -> Iterator[ev.Effect]:
     """Take in that a worker has reached a limit: a successor first, then it drains."""
     worker = state.workers.get(row)
-    if worker is None or not is_judged(worker) or worker.recycle_reason is not None:
+    if worker is None or worker.leaving or worker.kill_reason or worker.recycle_reason is not None:
         return
     worker.recycle_reason = reason
+    if worker.state is WorkerState.STARTING:  # a canary: it is replaced when it was ready
+        return
     worker.outdated = True
     yield ev.Say("info", worker_name(worker), f"Replacing it: {reason}.", {"recycled": reason})

@@ -141,7 +141,7 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
         and any(worker.state is WorkerState.STARTING for worker in workers)
         for workers in by_place.values()
     )
-    for place in _in_turn(state):
+    for place in _in_turn(state, by_place):
         if place.retry_at_s is not None and place.retry_at_s > now_s:
             continue
         place.retry_at_s = None
@@ -162,12 +162,18 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
             yield _fork(state, zygote, place, now_s)
 
 
-def _in_turn(state: State) -> list[Place]:
-    """Return the places as they get a worker: by fork_id, but who was put off longest comes first.
+def _in_turn(state: State, by_place: dict[int, list[Worker]]) -> list[Place]:
+    """Return the places as they get a worker: who was put off longest, then whose is oldest.
 
-    Else the first few, dying again and again, would use up the budget of all.
+    Else the first few, dying again and again, would use up the budget of all; or, worn again and
+    again, the surge, and a reload would never get to the others.
     """
-    return sorted(state.places.values(), key=lambda place: place.put_off_s or math.inf)
+
+    def turn(place: Place) -> tuple[float, float]:
+        begun_s = [worker.started_s for worker in by_place.get(place.fork_id, [])]
+        return place.put_off_s or math.inf, min(begun_s, default=-math.inf)
+
+    return sorted(state.places.values(), key=turn)
 
 
 def _replaces_a_young_death(place: Place, workers: list[Worker]) -> bool:

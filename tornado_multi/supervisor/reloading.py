@@ -219,7 +219,9 @@ def _all_places_are_ready(state: State) -> bool:
     ready = {
         worker.fork_id
         for worker in state.workers.values()
-        if worker.state is WorkerState.READY and not worker.leaving and state.is_wanted(worker)
+        if worker.state is WorkerState.READY
+        and not worker.leaving
+        and state.generation_is_wanted(worker.generation)  # one that is worn has been ready too
     }
     return ready.issuperset(state.places)
 
@@ -231,7 +233,13 @@ def _release_old_zygotes(state: State, now_s: float) -> Iterator[ev.Effect]:
 
 
 def _is_unfinished(state: State, worker: Worker) -> bool:
-    return worker.leaving or not state.is_wanted(worker)
+    """Tell whether a reload waits for this worker's end.
+
+    Not for one of the generation that stays which is merely worn: there may always be such a one.
+    """
+    if not state.generation_is_wanted(worker.generation):
+        return True
+    return worker.recycle_reason is None and (worker.leaving or worker.outdated)
 
 
 def _end(state: State, reload: Reload, now_s: float) -> Iterator[ev.Effect]:

@@ -63,6 +63,11 @@ HANDLED_SIGNALS = {
     signal.SIGTTOU,
 }
 
+FATAL_SIGNALS = frozenset(
+    {signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL}
+)
+"""At these faulthandler writes the stacks before the process ends by them."""
+
 
 class Supervisor:
     """One service: its children, its state, its loop."""
@@ -467,6 +472,8 @@ class Supervisor:
         oom = None
         if end.signal_number == signal.SIGKILL and is_unexplained:
             oom = self._oom.evidence_for(None if worker is None else worker.pid)
+        # Children that the app forks write into the same file.
+        are_own = end.signal_number in FATAL_SIGNALS or (worker is not None and worker.is_aborted)
         self._post(
             ev.WorkerEnded(
                 row,
@@ -478,7 +485,7 @@ class Supervisor:
                 beat_age_s=max(0.0, self._clock() - beat_ns / NS_PER_S) if beat_ns else None,
                 pss_bytes=fields.load(sb.PSS_BYTES) or None,
                 oom=oom,
-                stacks=stacks,
+                stacks=stacks if are_own else None,
             )
         )
 

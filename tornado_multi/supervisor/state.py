@@ -332,7 +332,7 @@ class State:
         ready = [
             worker.generation
             for worker in self.workers.values()
-            if worker.state is WorkerState.READY and self.is_wanted(worker)
+            if worker.state is WorkerState.READY and self.generation_is_wanted(worker.generation)
         ]
         past = [item for item in self.served_generations if self.generation_is_wanted(item)]
         return max(ready or past or self.served_generations, default=0)

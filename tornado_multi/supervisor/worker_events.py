@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.hook_calls import call_hook
+from tornado_multi.supervisor.liveness import worker_worn
 from tornado_multi.supervisor.pauses import HEALTHY_AFTER_S, OUTSIDE_KILLS, backoff_s, count_kill
 from tornado_multi.supervisor.reconciling import filling_zygote
 from tornado_multi.supervisor.reloading import became_ready, concerns, fail_reload
@@ -60,6 +61,9 @@ def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     worker.deadline_s = None
     state.note_served(worker.generation)
     became_ready(state, worker, now_s)
+    if reason := worker.recycle_reason:  # it has served while its on_ready ran
+        worker.recycle_reason = None
+        yield from worker_worn(state, row, reason)
     if state.phase is Phase.SERVING:
         if worker.pid is None:  # the zygote, which announces it, was slower
             worker.ready_is_unsaid = True
@@ -208,7 +212,8 @@ def _explain(  # noqa: C901, PLR0911, PLR0912 - one return for each way that an 
     if event.oom is not None:
         why += f", for want of memory ({event.oom})"
     if event.in_flight:
-        why += f", with {_count(event.in_flight, 'request')} in flight ({event.route} begun last)"
+        why += f", with {_count(event.in_flight, 'request')} in flight"
+        why += f" ({event.route} ran last)" if event.route else ""
     extra = {"death": death}
     _blame(state, worker, death)
     if worker.leaving or state.phase is Phase.STOPPING:

@@ -38,11 +38,17 @@ class Beat:
         # Spread, or all workers of a service would walk their page tables at the same moment.
         self._memory_due_s = self._due_s + random.uniform(0, MEMORY_INTERVAL_S)  # noqa: S311
 
-    def start(self) -> None:
-        """Beat now, and from now on; memory is measured as soon as the loop has nothing better."""
+    def start(self, *, is_limited: bool) -> None:
+        """Beat now, and from now on; memory is measured as soon as the loop has nothing better.
+
+        Args: is_limited: memory has a limit: it is measured now, before the first request adds to it.
+        """
         self._due_s = self._loop.time()
+        if is_limited:
+            self._measure_memory()
+        else:
+            self._loop.call_soon(self._measure_memory)
         self._beat()
-        self._loop.call_soon(self._measure_memory)
 
     def _beat(self) -> None:
         now_s = self._loop.time()

@@ -75,15 +75,20 @@ class Worker:
             assignment.settings.listen.max_connections,
             self.notice,
         )
-        self.connections = Connections(
-            self._row, Routes(self._tell_route), Lingering(loop), loop.time
-        )
+        routes = Routes(self._tell_route)
+        self.connections = Connections(self._row, routes, Lingering(loop), loop.time)
         health = assignment.settings.health
         self._slow_steps = SlowSteps(health.slow_step_s, self.send, self.notice, waited_for_cpu_s)
-        self._slow_steps.watch()
+        self._slow_steps.watch(self._row, routes)
         self._resources = WorkerResources(loop, self.send, self._slow_steps.took)
         self._wear = Wear(
-            health, self._row, self.connections, self.accepting, send=self.send, clock=loop.time
+            health,
+            self._row,
+            self.connections,
+            self.accepting,
+            send=self.send,
+            notice=self.notice,
+            clock=loop.time,
         )
         self._beat = Beat(loop, self._row, self._at_beat)
         set_report(self._notice_from_any_thread)
@@ -109,7 +114,8 @@ class Worker:
         end_with_supervisor(self._assignment.supervisor_pid)
         self._hooks = hooks
         self._row.store(sb.STATE, sb.RowState.READY)
-        self._beat.start()
+        health = self._assignment.settings.health
+        self._beat.start(is_limited=health.max_memory_bytes is not None)
         self._title()
         stacks_fd, watchdog = open_stacks_file(), Watchdog(self._loop)
         if self._assignment.is_canary:

@@ -1,7 +1,7 @@
 """Handlers that hold up the loop: each step of a handler is timed, long ones are counted.
 
 A step is what a handler does between two awaits; meanwhile this worker answers nobody else.
-Costs about half a microsecond per step. Runs in: worker, on its loop.
+Costs less than a microsecond per step. Runs in: worker, on its loop.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.process import messages as msg
+from tornado_multi.process import scoreboard as sb
 from tornado_multi.worker import tornado_private as private
+from tornado_multi.worker.connections import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,10 @@ MOST_HANDLERS = 200
 """Handler classes may be made at run time; further ones are not counted."""
 MUCH_LONGER = 5
 """A step that took so many times as long as what was said before is said again."""
+
+
+def _method(handler: Any) -> str:
+    return str(getattr(getattr(handler, "request", None), "method", "?"))
 
 
 class SlowSteps:
@@ -42,9 +48,15 @@ class SlowSteps:
         self._said_s: dict[str, float] = {}
         """handler -> the longest step that was said"""
 
-    def watch(self) -> None:
-        """Time the steps of all handlers from now on."""
-        private.time_steps(self._limit_s, self._took_long)
+    def watch(self, row: sb.Row, routes: Routes) -> None:
+        """Time the steps of all handlers from now on, and note in *row* whose step runs."""
+
+        def number_of(handler: Any) -> int:
+            return routes.number(_method(handler), type(handler))
+
+        words, base = row.words, row.base
+        mark = private.RouteMark(words, base + sb.ROUTE_ID, base + sb.IN_FLIGHT, number_of)
+        private.time_steps(self._limit_s, self._took_long, mark)
 
     def at_beat(self) -> None:
         """Tell the supervisor what has changed."""
@@ -56,7 +68,9 @@ class SlowSteps:
 
     def _took_long(self, handler: Any, spent_s: float) -> None:
         kind = type(handler)
-        method = getattr(getattr(handler, "request", None), "method", "?")
+        method = _method(handler)
+        if method not in Routes.METHODS:
+            method = "?"  # clients may send any word
         self.took(f"{method} {kind.__module__}.{kind.__qualname__}", spent_s)
 
     def took(self, name: str, spent_s: float) -> None:

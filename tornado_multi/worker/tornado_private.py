@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import types
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -114,12 +115,29 @@ def close_after_response(request: HTTP1Connection) -> None:
         headers.pop("Connection", None)
 
 
-def time_steps(limit_s: float, took_long: Callable[[RequestHandler, float], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class RouteMark:
+    """Where it is noted whose step runs: a word of the worker's row."""
+
+    words: memoryview[int] | list[int]
+    route_at: int
+    in_flight_at: int
+    number_of: Callable[[RequestHandler], int]
+
+
+_NOWHERE = RouteMark([0, 0], 0, 1, lambda _: 0)
+
+
+def time_steps(
+    limit_s: float,
+    took_long: Callable[[RequestHandler, float], None],
+    mark: RouteMark = _NOWHERE,
+) -> None:
     """Call *took_long* whenever a handler runs for longer than *limit_s* between two awaits."""
     execute = RequestHandler._execute  # noqa: SLF001
 
     def timed(self: RequestHandler, *values: Any, **named: Any) -> Any:
-        return _in_steps(execute(self, *values, **named), self, limit_s, took_long)
+        return _in_steps(execute(self, *values, **named), self, limit_s, took_long, mark)
 
     RequestHandler._execute = timed  # type: ignore[method-assign]  # noqa: SLF001
 
@@ -130,11 +148,16 @@ def _in_steps(
     handler: RequestHandler,
     limit_s: float,
     took_long: Callable[[RequestHandler, float], None],
+    mark: RouteMark = _NOWHERE,
 ) -> Generator[Any, Any, Any]:
     """Drive a coroutine as ``await`` would, with a look at the clock at each step."""
     step: Callable[[Any], Any] = coroutine.send
     argument: Any = None
+    words, route_at, in_flight_at = mark.words, mark.route_at, mark.in_flight_at
+    number = mark.number_of(handler)
     while True:
+        begun_last = words[route_at]
+        words[route_at] = number
         begun_s = perf_counter()
         try:
             awaited = step(argument)
@@ -142,6 +165,7 @@ def _in_steps(
             return end.value
         finally:
             spent_s = perf_counter() - begun_s
+            words[route_at] = begun_last if words[in_flight_at] else 0
             if spent_s > limit_s:
                 took_long(handler, spent_s)
         try:

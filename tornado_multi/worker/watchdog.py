@@ -34,8 +34,13 @@ class Watchdog:
         try:
             while (received := self._ours.receive()) is not None:
                 if isinstance(received.message, msg.ListTasks):
-                    running = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - public by its documentation
-                    text = render_tasks(asyncio.all_tasks(self._loop), running)
-                    self._ours.send(msg.Tasks(received.message.number, text))
+                    self._ours.send(msg.Tasks(received.message.number, self._tasks()))
         except (ChannelClosed, RemoteProtocolError, OSError):
             self._ours.close()
+
+    def _tasks(self) -> str:
+        running = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - public by its documentation
+        try:
+            return render_tasks(asyncio.all_tasks(self._loop), running)
+        except Exception as error:  # noqa: BLE001 - tasks may be of the app's own making, and the loop may run
+            return f"They can't be listed: {type(error).__name__}: {error}"

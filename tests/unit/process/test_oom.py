@@ -137,6 +137,20 @@ def test_a_file_that_is_not_understood_says_nothing(machine: Machine, text: str)
     assert None is watch.evidence_for(200)
 
 
+def test_a_counter_that_goes_backwards_begins_anew(machine: Machine) -> None:
+    """Fewer than before is another group's counter: no step, and further ones count from there."""
+    machine.write("proc/self/cgroup", V2)
+    machine.count(V2_FILE, 7)
+    watch = machine.watch()
+    machine.count(V2_FILE, 2)
+
+    assert None is watch.evidence_for(7)
+
+    machine.count(V2_FILE, 3)
+
+    assert "oom_kill" in str(watch.evidence_for(8))
+
+
 def test_a_file_that_is_gone_says_nothing(machine: Machine) -> None:
     """And one that comes back begins a new count."""
     machine.write("proc/self/cgroup", V2 + "\n")

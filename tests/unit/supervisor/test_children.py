@@ -42,3 +42,10 @@ def test_last_words_begin_with_the_error() -> None:
     )
     assert None is last_stacks(f"{OTHER}\n\n{THEIRS}\n")
     assert None is last_stacks("")
+
+
+def test_last_words_without_an_earlier_report_have_their_stacks() -> None:
+    """The error stands first in the file then; its stacks come after it, the current thread first."""
+    written = f"Fatal Python error: Aborted\n\n{OURS}\n\n{OTHER}\n\n{THEIRS}\n"
+
+    assert f"Fatal Python error: Aborted\n\n{THEIRS}\n\n{OTHER}" == last_stacks(written)

@@ -188,7 +188,7 @@ def test_a_hung_worker_is_replaced_at_once_and_no_failure_of_the_start(end: Proc
     assert [
         (
             "warning worker fork_id=0 gen=1 pid=200: The worker was killed: it had an event loop that "
-            f"did not run for 30 s (hang_timeout_s), in {ROUTE}, with 1 request in flight ({ROUTE} begun "
+            f"did not run for 30 s (hang_timeout_s), in {ROUTE}, with 1 request in flight ({ROUTE} ran "
             "last); replacing it."
         ),
         (
@@ -467,3 +467,36 @@ def test_a_worn_worker_that_dies_is_replaced_by_the_successor_on_its_way() -> No
 
     assert [] == seen.acts
     assert WORN == death["recycle_reason"]
+
+
+def test_a_canary_that_is_worn_before_it_is_ready_is_replaced_afterwards() -> None:
+    """It serves while its on_ready runs; the reload goes on with it, and then its successor comes."""
+    seen = replay(serving()).then(
+        (10.0, ev.ReloadAsked("SIGHUP")),
+        (10.0, ev.SettingsRead(LIMITS, None)),
+        (10.1, ev.ZygoteLoaded(2, 0.1)),
+        (10.2, ev.WorkerForked(1, 201)),
+        (10.3, ev.WorkerWorn(1, WORN)),
+    )
+
+    assert [] == seen.effects
+
+    seen.then((12.0, ev.WorkerReady(1)))
+    (fork,) = [effect for effect in seen.acts if isinstance(effect, ev.ForkWorker)]
+
+    assert (2, 0) == (fork.generation, fork.fork_id)
+    assert [f"info worker fork_id=0 gen=2 pid=201: Replacing it: {WORN}."] == [
+        text for text in seen.said if "Replacing" in text
+    ]
+
+
+def test_a_request_without_a_route_is_not_put_down_to_one() -> None:
+    """A request may end its worker before anybody knows whose it is."""
+    seen = replay(serving()).then((10.0, ev.WorkerEnded(0, KILLED, 1, 1, None)))
+
+    assert [
+        (
+            "warning worker fork_id=0 gen=1 pid=200: The worker was ended by SIGKILL, with 1 "
+            "request in flight; replacing it."
+        )
+    ] == seen.said

@@ -636,3 +636,55 @@ def test_a_failed_reload_brings_the_old_settings_back() -> None:
 
     assert (1, LIMITS) == (seen.state.desired_workers, seen.state.limits)
     assert ev.RestoreSettings() in seen.effects
+
+
+# --- reloads of a service whose workers wear out all the time -------------------------------------
+
+
+WORN = "it has answered 5 requests (max_requests)"
+
+
+def test_a_reload_gets_to_every_fork_id_however_fast_the_new_workers_wear_out() -> None:
+    """The oldest worker is replaced first; else the first fork_ids would have the surge for ever."""
+    seen = rolling().then((11.65, ev.WorkerWorn(3, WORN)), *started_worker(4, at_s=11.7))
+    forked = [item.fork_id for item in seen.all_effects if isinstance(item, ev.ForkWorker)]
+
+    assert [0, 1, 2, 0, 1, 2] == forked
+
+
+def test_a_place_whose_new_worker_is_worn_has_been_ready() -> None:
+    """The reload is committed: what serves there is new."""
+    seen = rolling(2).then((11.65, ev.WorkerWorn(2, WORN)), *started_worker(3, at_s=11.7))
+
+    assert seen.state.reload is not None
+    assert ReloadStep.DRAINING is seen.state.reload.step
+
+
+def test_a_reload_waits_for_no_worn_worker_of_its_own_generation() -> None:
+    """There may always be one; the old workers' drains are waited for, also of worn ones."""
+    seen = replay(serving(2), workers=2).then(
+        (9.9, ev.WorkerWorn(1, WORN)),
+        (10.0, ev.ReloadAsked("SIGHUP")),
+        (10.0, SAME),
+        (11.5, ev.ZygoteLoaded(2, 1.5)),
+    )
+    for at_s in (11.6, 11.7, 11.8):
+        for row in [row for row, item in seen.state.workers.items() if item.pid is None]:
+            seen.then(*started_worker(row, at_s=at_s))
+    new = [row for row, item in seen.state.workers.items() if item.generation == 2]
+    old = [row for row, item in seen.state.workers.items() if item.generation == 1]
+    seen.then(*[(12.0, ev.WorkerWorn(row, WORN)) for row in new])
+
+    assert seen.state.reload is not None
+
+    seen.then(*[moment for row in old for moment in left(row, 12.1)])
+
+    assert report_of(seen).succeeded
+    assert 2 == report_of(seen).generation
+
+
+def test_the_generation_that_serves_is_known_while_its_only_worker_is_replaced() -> None:
+    """Until its successor is ready, the worn one takes requests."""
+    seen = replay(serving()).then((10.0, ev.WorkerWorn(0, WORN)))
+
+    assert 1 == seen.state.serving_generation()

@@ -279,6 +279,28 @@ def test_the_handlers_frames_are_found_beneath_ours() -> None:
     coroutine.close()
 
 
+def test_whose_step_runs_is_noted_while_it_runs() -> None:
+    """Two requests in flight: the one that begun last is not to blame for what the other does."""
+    words = [9, 2]  # another request has begun last; two are in flight
+    seen: list[int] = []
+    mark = private.RouteMark(words, 0, 1, lambda _: 5)
+
+    async def handler() -> None:
+        seen.append(words[0])
+        await asyncio.sleep(0)
+        seen.append(words[0])
+        words[1] = 0  # the requests are over: what runs on is no request's
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(lambda: seen.append(words[0]))
+        await private._in_steps(handler(), HANDLER, 1.0, lambda *_: None, mark)
+
+    asyncio.run(main())
+
+    assert [5, 9, 5] == seen
+    assert 0 == words[0]
+
+
 # --- handlers of Tornado --------------------------------------------------------------------------
 
 
@@ -429,6 +451,20 @@ def test_a_handler_without_a_request_yet_is_counted_all_the_same() -> None:
     told.steps.at_beat()
 
     assert [msg.SlowSteps("? builtins.object", 1, 0.25)] == told.sent
+
+
+@pytest.mark.parametrize("method", ["BREW", "X" * 5000, "\udc80"])
+def test_a_word_that_a_client_made_up_is_no_name(method: str) -> None:
+    """Clients may send any method: else they could fill the table and the log."""
+
+    class Odd(Search):
+        request = type("Request", (), {"method": method})()
+
+    told = Told()
+    told.steps._took_long(Odd(), 0.25)
+    told.steps.at_beat()
+
+    assert [f"? {__name__}.{Odd.__qualname__}"] == [item.handler for item in told.sent]
 
 
 def test_the_table_is_bounded() -> None:

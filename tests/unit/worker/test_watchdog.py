@@ -169,3 +169,35 @@ def test_tasks_are_listed_by_name(count: int) -> None:
     names = [line for line in asyncio.run(main()).splitlines() if line.startswith("task ")]
 
     assert [f"task 'task {number}' (outermost call first):" for number in range(count)] == names
+
+
+def test_tasks_that_can_not_be_listed_do_not_silence_it() -> None:
+    """An app may have tasks of its own making; the next question is answered as well."""
+
+    class OddTask(asyncio.Task[None]):
+        def get_coro(self) -> Any:
+            raise LookupError("not yet")
+
+    def text(watchdog: Watchdog, number: int) -> str:
+        watchdog.theirs.send(msg.ListTasks(number))
+        received = eventually(watchdog.theirs.receive, about="an answer")
+        assert isinstance(received.message, msg.Tasks)
+        return received.message.text
+
+    async def main() -> list[str]:
+        watchdog = Watchdog(asyncio.get_running_loop())
+        watchdog.theirs.set_blocking(False)
+        odd = OddTask(asyncio.sleep(600))
+        try:
+            first = text(watchdog, 1)
+            odd.cancel()
+            await asyncio.wait({odd})
+            return [first, text(watchdog, 2)]
+        finally:
+            watchdog.theirs.close()
+
+    first, second = asyncio.run(main())
+
+    assert "They can't be listed: LookupError: not yet" == first
+    assert "in main" in second
+    eventually(lambda: not watchdog_threads(), about="the watchdog's thread is gone")

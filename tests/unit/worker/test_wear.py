@@ -11,7 +11,7 @@ from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.settings.model import MIB_BYTES, HealthSettings
 from tornado_multi.worker.connections import Connections, Routes
-from tornado_multi.worker.wear import AGE_JITTER, PATIENCE_S, Wear
+from tornado_multi.worker.wear import AGE_JITTER, PATIENCE_S, UNMEASURED_BEATS, Wear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,7 @@ class Bench:
         self.row = self.board.row(0)
         self.accepting = FakeAccepting()
         self.sent: list[msg.Worn] = []
+        self.said: list[str] = []
 
     def limit(self, **settings: Any) -> Wear:
         self.connections = Connections(
@@ -64,6 +65,7 @@ class Bench:
             self.connections,
             self.accepting,  # type: ignore[arg-type]
             send=self.sent.append,
+            notice=lambda _key, text: self.said.append(text),
             clock=lambda: self.now_s,
         )
 
@@ -196,3 +198,30 @@ def test_a_worker_that_reaches_two_limits_at_once_says_so_once(bench: Bench) -> 
     bench.request()
 
     assert ["it is older than 1 s (max_age_s)"] == bench.reasons()
+
+
+def test_a_limit_below_what_a_new_worker_uses_replaces_nobody(bench: Bench) -> None:
+    """Its successors would be as large: they would follow each other for ever, and help nobody."""
+    wear = bench.limit(max_memory_bytes=100 * MIB_BYTES)
+    wear.at_beat()
+    bench.row.store(sb.PSS_BYTES, 120 * MIB_BYTES)
+    wear.at_beat()
+    bench.row.store(sb.PSS_BYTES, 200 * MIB_BYTES)
+    wear.at_beat()
+
+    assert [] == bench.sent
+    (said,) = bench.said
+    assert "uses 125829120 bytes of memory already, more than its limit of 104857600" in said
+
+
+def test_memory_that_is_never_measured_is_said_once(bench: Bench) -> None:
+    """A limit that can have no effect is no secret."""
+    wear = bench.limit(max_memory_bytes=100 * MIB_BYTES)
+    for _ in range(2 * UNMEASURED_BEATS):
+        wear.at_beat()
+    without = bench.limit()
+    for _ in range(2 * UNMEASURED_BEATS):
+        without.at_beat()
+
+    (said,) = bench.said
+    assert "max_memory_bytes has no effect" in said

@@ -1,0 +1,236 @@
+"""Replies of a provider: where they end, and what each text means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tornado_multi.dubbo import errors
+from tornado_multi.dubbo.frames import heartbeat
+from tornado_multi.dubbo.telnet.replies import ReplyReader, decode_reply, parse_invoke
+
+HEARTBEAT = heartbeat(9)
+READ_ONLY = bytes.fromhex("dabba2000000000000000003000000020152")
+REPLIES = [
+    b"3\r\nelapsed: 0 ms.\r\ndubbo>",
+    b"Use default service t.Svc.\r\n3\r\nelapsed: 12 ms.\r\ndubbo>",
+    b"Use default service t.Svc.\r\nresult: 3\r\nelapsed: 0 ms.\r\ndubbo>",
+    b"\r\nresult: 3\r\nelapsed: 0 ms.\r\ndubbo>",
+]
+
+
+def read(data: bytes, *cuts: int, prompt: bytes = b"dubbo>") -> list[bytes]:
+    reader = ReplyReader(prompt)
+    found = []
+    for begin, end in zip((0, *cuts), (*cuts, len(data)), strict=True):
+        reply = reader.feed(data[begin:end])
+        if reply is not None:
+            found.append(reply)
+    assert reader.is_clean()
+    return found
+
+
+# --- where a reply ends ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_every_form_at_every_split(reply: bytes) -> None:
+    """Also one byte at a time, and with heartbeats ahead of it."""
+    whole = read(reply)
+
+    assert [reply.removesuffix(b"dubbo>")] == whole
+    for cut in range(1, len(reply)):
+        assert whole == read(reply, cut)
+    stream = HEARTBEAT + HEARTBEAT + reply
+    for cut in range(1, len(stream)):
+        assert whole == read(stream, cut)
+    assert whole == read(stream, *range(1, len(stream)))
+
+
+def test_the_prompt_in_a_result_ends_nothing() -> None:
+    """Nor does its escaped form; nor at the end of what has arrived."""
+    reply = b'"dubbo> x \\r\\ndubbo>"\r\nelapsed: 0 ms.\r\ndubbo>'
+    for cut in range(1, len(reply)):
+        assert [reply.removesuffix(b"dubbo>")] == read(reply, cut)
+
+
+def test_an_empty_reply() -> None:
+    """The answer to an empty line is the prompt alone."""
+    assert [b""] == read(b"dubbo>")
+    assert [b""] == read(HEARTBEAT + b"dubbo>", 3, 19)
+
+
+def test_any_prompt() -> None:
+    """Also one that is a pattern."""
+    assert [b"3\r\n"] == read(b"3\r\n[.*]+$ ", prompt=b"[.*]+$ ")
+
+
+def test_heartbeats_leave_nothing_behind() -> None:
+    """A thousand of them, in pieces; a connection with half a one is not clean."""
+    reader = ReplyReader()
+    for _ in range(1000):
+        reader.feed(HEARTBEAT[:5])
+        assert not reader.is_clean()
+        reader.feed(HEARTBEAT[5:])
+        assert reader.is_clean()
+
+    assert 1000 == reader.heartbeats
+
+
+def test_the_event_of_a_provider_that_stops() -> None:
+    """The call under way is still answered."""
+    reader = ReplyReader()
+
+    assert b"3\r\nelapsed: 0 ms.\r\n" == reader.feed(READ_ONLY + REPLIES[0])
+    assert reader.wants_no_more_calls
+
+
+def test_frames_that_are_no_events() -> None:
+    """Nobody sends those into a text connection."""
+    for data in (
+        bytes.fromhex("dabb02140000000000000001000000024e4e"),
+        bytes.fromhex("dabbe200000000000000000100ffffff"),
+    ):
+        with pytest.raises(errors.BadReplyError, match="no event"):
+            ReplyReader().feed(data)
+
+
+def test_a_reply_beyond_the_limit() -> None:
+    """Refused as soon as it is longer, not at its end."""
+    reader = ReplyReader(most_reply_bytes=100)
+    assert reader.feed(b"x" * 100) is None
+    with pytest.raises(errors.BadReplyError, match="more than 100 bytes"):
+        reader.feed(b"x")
+
+
+def test_bytes_after_a_reply() -> None:
+    """They belong to nobody: the reply goes on, and the connection is not clean."""
+    reader = ReplyReader()
+
+    assert reader.feed(REPLIES[0] + b"4") is None
+    assert not reader.is_clean()
+
+
+# --- what it says ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_results(reply: bytes) -> None:
+    """In each version's form."""
+    assert 3 == parse_invoke(reply.decode().removesuffix("dubbo>"), "t.Svc.add")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("null", None),
+        ('"dubbo> \\r\\ndubbo>"', "dubbo> \r\ndubbo>"),
+        ('{"a":[1,2.5]}', {"a": [1, 2.5]}),
+        ("9007199254740993", 2**53 + 1),
+        ('"result: x"', "result: x"),
+        ('"你好 😀"', "你好 😀"),
+    ],
+)
+def test_values(text: str, value: Any) -> None:
+    """As JSON has them."""
+    assert value == parse_invoke(f"{text}\r\nelapsed: 0 ms.\r\n", "t.Svc.m")
+
+
+FAILURES: list[tuple[str, type[errors.DubboError], str]] = [
+    ("Unsupported command: invoke", errors.NotAllowedError, r"3\.0\.2"),
+    ("Unsupported command: pwdpwd", errors.NotAllowedError, "does not have it"),
+    ("Command: invoke disabled", errors.NotAllowedError, r"protocol\.telnet="),
+    (
+        (
+            "Command: invoke disabled for security reasons, please enable support by listing the "
+            "commands through 'telnet'"
+        ),
+        errors.NotAllowedError,
+        r"protocol\.telnet=",
+    ),
+    ("Foreign Ip Not Permitted.", errors.NotAllowedError, "whitelist"),
+    (
+        "Foreign Ip Not Permitted, Consider Config It In Whitelist.",
+        errors.NotAllowedError,
+        "whitelist",
+    ),
+    ("ls :permission deny", errors.NotAllowedError, "permission deny"),
+    ("Invalid parameters, format: service.method(args)", errors.BadArgumentError, "binary"),
+    (
+        "Invalid json argument, cause: java.lang.NoClassDefFoundError: com/alibaba/fastjson/JSON",
+        errors.RefusedError,
+        "lacks the library fastjson",
+    ),
+    ("Invalid json argument, cause: syntax error", errors.BadArgumentError, "key class"),
+    ("No such method add in service t.Svc", errors.NoSuchMethodError, "types of the arguments"),
+    ("No such service t.Nope", errors.NoSuchServiceError, "ls shows"),
+    ("Failed to find service !", errors.NoSuchServiceError, "ls shows"),
+    ("Not found class t.User, cause: t.User", errors.BadArgumentError, "does not have"),
+    (
+        "Methods:\r\n1. over(Integer)\r\n2. over(String)\r\nPlease use the select command",
+        errors.NoSuchMethodError,
+        "several of that name",
+    ),
+    ("null", errors.NoSuchMethodError, "null argument"),
+    ("Please input method name, eg: \r\ninvoke xxx", errors.NoSuchServiceError, "Name the service"),
+    ("foo :no such command", errors.RefusedError, "no such command"),
+    ("invoke :fail to execute commandContext by x", errors.RefusedError, "fail to execute"),
+    ("something else", errors.BadReplyError, "none that is known"),
+    ("{broken", errors.BadReplyError, "none that is known"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"), FAILURES, ids=[item[0][:40] for item in FAILURES]
+)
+@pytest.mark.parametrize("preface", ["", "Use default service t.Svc.\r\n"])
+def test_every_text_of_a_failure(
+    preface: str, text: str, kind: type[errors.DubboError], said: str
+) -> None:
+    """Its own kind of error, with what the provider said and what to do."""
+    with pytest.raises(kind, match=said) as caught:
+        parse_invoke(f"{preface}{text}\r\n", "t.Svc.m")
+
+    assert kind is type(caught.value)
+    assert "t.Svc.m" in str(caught.value)
+
+
+def test_an_exception_of_the_method() -> None:
+    """Class, message and trace, whatever the message holds."""
+    text = (
+        "Failed to invoke method pay, cause: java.lang.IllegalStateException: not\r\ndubbo>enough\n"
+        "\tat shop.Bank.pay(Bank.java:9)\n\tat x.Y.z(Y.java:1)\r\n"
+    )
+    with pytest.raises(errors.RemoteError) as caught:
+        parse_invoke(text, "shop.Bank.pay")
+
+    assert ("java.lang.IllegalStateException", "not\r\ndubbo>enough") == (
+        caught.value.class_name,
+        caught.value.message,
+    )
+    assert caught.value.trace.startswith("at shop.Bank.pay(Bank.java:9)\n")
+
+
+def test_an_exception_without_a_message() -> None:
+    """The class alone."""
+    with pytest.raises(errors.RemoteError, match=r"java\.lang\.NullPointerException"):
+        parse_invoke(
+            "Failed to invoke method pay, cause: java.lang.NullPointerException\n\tat a.B.c(B:1)\r\n",
+            "shop.Bank.pay",
+        )
+
+
+def test_a_result_that_is_no_json() -> None:
+    """Never partial text as a result."""
+    with pytest.raises(errors.BadReplyError, match="no JSON"):
+        parse_invoke("{broken\r\nelapsed: 0 ms.\r\n", "t.Svc.m")
+
+
+def test_charsets() -> None:
+    """GBK is read as GBK; as UTF-8 it is an error with the advice, never lost characters."""
+    reply = '"你好"'.encode("gbk")
+
+    assert '"你好"' == decode_reply(reply, "gbk")
+    with pytest.raises(errors.BadReplyError, match="charset='gbk'"):
+        decode_reply(reply, "utf-8")

@@ -1,0 +1,1 @@
+"""Dubbo from Tornado: the protocols without I/O, and the client on them."""

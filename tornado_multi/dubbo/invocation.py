@@ -1,0 +1,269 @@
+"""Calls by generic ``$invoke`` in the bodies of frames: no Java class is needed for them. Pure.
+
+The provider takes the method's name, the names of its parameter types and the arguments, and gives
+objects back as maps with a key ``class``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tornado_multi.dubbo.errors import (
+    BadArgumentError,
+    BadReplyError,
+    CallTimeoutError,
+    DubboError,
+    NoSuchMethodError,
+    NoSuchServiceError,
+    OutcomeUnknownError,
+    OverloadedError,
+    RefusedError,
+    RemoteError,
+)
+from tornado_multi.dubbo.frames import Status
+from tornado_multi.dubbo.hessian import (
+    HessianError,
+    JavaArray,
+    JavaLong,
+    JavaObject,
+    Reader,
+    Writer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PROTOCOL_VERSION = "2.0.2"
+"""Answers to it bring attachments along."""
+_DESCRIPTOR = "Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;"
+_GENERIC_EXCEPTIONS = ("GenericException", "RpcException", "RemotingException")
+_EXCEPTION, _VALUE, _NULL = 0, 1, 2
+_WITH_ATTACHMENTS = 3
+"""Added to the three above when a map follows."""
+_KINDS = frozenset(range(6))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a method."""
+
+    service: str
+    method: str
+    args: tuple[Any, ...] = ()
+    types: tuple[str, ...] | None = None
+    """Java names of the parameter types, for overloads and for ints that are longs there. None: the
+    provider takes the only method of that name."""
+    version: str = "0.0.0"
+    group: str | None = None
+    attachments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method returned."""
+
+    value: Any
+    attachments: dict[str, Any]
+
+
+def encode_call(call: Call, timeout_s: float) -> bytes:
+    """Return the body of a request.
+
+    Raises: BadArgumentError: an argument has no form in Hessian, or does not fit its type.
+    """
+    attachments = {
+        **call.attachments,
+        "path": call.service,
+        "interface": call.service,
+        "version": call.version,
+        "timeout": str(max(1, round(timeout_s * 1000))),
+        "generic": "true",
+    }
+    if call.group is not None:
+        attachments["group"] = call.group
+    writer = Writer()
+    try:
+        args = _typed_args(call)
+        for text in (PROTOCOL_VERSION, call.service, call.version, "$invoke", _DESCRIPTOR):
+            writer.write(text)
+        writer.write(call.method)
+        writer.write(None if call.types is None else JavaArray("[string", call.types))
+        writer.write(JavaArray("[object", args))
+        writer.write(attachments)
+    except HessianError as error:
+        raise BadArgumentError(f"{call.service}.{call.method}: {error}") from error
+    return bytes(writer.out)
+
+
+def decode_answer(status: int, body: bytes, name: str) -> Answer:
+    """Return what a response brings.
+
+    Args: name: of the service and method, for error texts.
+    Raises: RemoteError: the method raised. RefusedError, OutcomeUnknownError: by the status.
+        BadReplyError: the body is none.
+    """
+    reader = Reader(body)
+    try:
+        if status != Status.OK:
+            text = reader.read() if body else ""
+            raise _failure(status, str(text), name)
+        kind = reader.read()
+        if type(kind) is not int or kind not in _KINDS:
+            raise BadReplyError(f"The answer of {name} is of the unknown kind {kind!r:.40}.")
+        value = None if kind in {_NULL, _NULL + _WITH_ATTACHMENTS} else reader.read()
+        attachments = {} if reader.is_at_end() else reader.read()
+    except HessianError as error:
+        raise BadReplyError(f"The answer of {name} can't be read: {error}") from error
+    if kind in {_EXCEPTION, _EXCEPTION + _WITH_ATTACHMENTS}:
+        raise _remote_error(value, name)
+    return Answer(value, attachments if isinstance(attachments, dict) else {})
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def _typed_args(call: Call) -> list[Any] | tuple[Any, ...]:
+    if call.types is None:
+        return call.args
+    if len(call.types) != len(call.args):
+        text = (
+            f"{call.service}.{call.method} is called with {len(call.args)} arguments, but "
+            f"{len(call.types)} types are named."
+        )
+        raise BadArgumentError(text)
+    return [
+        _as_type(value, type_name, f"Argument {number} of {call.service}.{call.method}")
+        for number, (value, type_name) in enumerate(
+            zip(call.args, call.types, strict=True), start=1
+        )
+    ]
+
+
+def _as_type(value: Any, type_name: str, what: str) -> Any:
+    """Return a value in the form that a parameter of this type takes.
+
+    A provider of 2.6 calls the method with null in place of an argument that does not fit.
+    """
+    convert = _CONVERSIONS.get(type_name.rpartition(".")[2])
+    if convert is None or value is None or "[" in type_name:
+        return value
+    try:
+        return convert(value)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise BadArgumentError(f"{what} is no {type_name}: {error}.") from error
+
+
+def _int_of(bits: int, make: type[int] = int) -> Callable[[Any], int]:
+    def convert(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{value!r:.60} is not an int")
+        if not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise ValueError(f"{value!r:.60} needs more than {bits} bits")
+        return make(value)
+
+    return convert
+
+
+def _float(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.60} is no number")
+    return float(value)
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool | float) or not isinstance(value, int | str | Decimal):
+        raise TypeError(f"{value!r:.60} is not a Decimal, int or str")
+    return Decimal(value)
+
+
+def _exactly(kind: type, name: str) -> Callable[[Any], Any]:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r:.60} is not a {name}")
+        return value
+
+    return convert
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "byte": _int_of(8),
+    "Byte": _int_of(8),
+    "short": _int_of(16),
+    "Short": _int_of(16),
+    "int": _int_of(32),
+    "Integer": _int_of(32),
+    "long": _int_of(64, JavaLong),
+    "Long": _int_of(64, JavaLong),
+    "float": _float,
+    "Float": _float,
+    "double": _float,
+    "Double": _float,
+    "boolean": _exactly(bool, "bool"),
+    "Boolean": _exactly(bool, "bool"),
+    "String": _exactly(str, "str"),
+    "BigDecimal": _decimal,
+}
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+_NO_SERVICE = re.compile("Not found exported service|service not found", re.IGNORECASE)
+_NO_METHOD = re.compile(r"NoSuchMethodException|Not unique method for method name")
+
+
+def _failure(status: int, text: str, name: str) -> DubboError:
+    """Return the error for a status other than OK; *text* is mostly a Java trace."""
+    first = text.strip().partition("\n")[0][:500]
+    said = f"{name}: the provider says: {first}" if first else f"{name}: status {status}."
+    if status == Status.SERVICE_NOT_FOUND or _NO_SERVICE.search(first):
+        hint = " Look at the name, the version and the group."
+        return NoSuchServiceError(f"{said}{hint}")
+    match status:
+        case Status.CLIENT_TIMEOUT | Status.SERVER_TIMEOUT:
+            return CallTimeoutError(said)
+        case Status.THREADS_EXHAUSTED:
+            return OverloadedError(said)
+        case Status.SERVICE_ERROR | Status.SERVER_ERROR:
+            return RemoteError("", first or f"status {status}", text)
+        case Status.BAD_REQUEST | Status.SERIALIZATION_ERROR | Status.CLIENT_ERROR:
+            return RefusedError(said)
+    return OutcomeUnknownError(said)
+
+
+def _remote_error(value: Any, name: str) -> DubboError:
+    """Return the error for what a method raised: the Java exception in its generic cover."""
+    if not isinstance(value, JavaObject):
+        return RemoteError("", f"{value!r:.500}")
+    fields = value.fields
+    short = value.class_name.rpartition(".")[2]
+    message = _text(fields.get("exceptionMessage") or fields.get("detailMessage"))
+    class_name = _text(fields.get("exceptionClass")) or value.class_name
+    if _NO_METHOD.search(f"{class_name}: {message}") and short in _GENERIC_EXCEPTIONS:
+        text = (
+            f"{name}: the provider says: {message} Name the parameter types (types=[...]) as the "
+            "Java interface has them."
+        )
+        return NoSuchMethodError(text)
+    return RemoteError(class_name, message, _trace(fields.get("stackTrace")))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _trace(elements: Any) -> str:
+    """Return a Java stack trace as Java prints it."""
+    if not isinstance(elements, list):
+        return ""
+    lines = []
+    for element in elements:
+        if isinstance(element, JavaObject):
+            f = element.fields
+            lines.append(
+                f"at {f.get('declaringClass')}.{f.get('methodName')}"
+                f"({f.get('fileName')}:{f.get('lineNumber')})"
+            )
+    return "\n".join(lines)
