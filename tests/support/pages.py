@@ -34,7 +34,7 @@ MASKS = {
     "memory in JSON": r"""_bytes": (?P<bytes>\d+)\b""",
     "uptime": r"\bup (?P<duration>(?:\d+[hms])+)\b",
     "time since a death": r"^worker \d+: last died (?P<duration>(?:\d+[hms])+) ago: ",
-    "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+) s\b",
+    "rest of a pause": r"^worker \d+: .*; next try in (?P<duration>\d+ s)\b",
     "version of Python": r"(?:\bPython |\"python\": \")(?P<version>\d+\.\d+\.\d+)",
     "where the reader's checkout is": r"(?P<directory>/[\w/]+/)(?:demo_app/|calls\.log)",
     "port of a client": r"\b127\.0\.0\.1:(?P<port>\d{4,5}) -> ",
