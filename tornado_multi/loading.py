@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 
-from tornado_multi.process.time_limits import TimeLimitError, just_within, time_limit
+from tornado_multi.process.time_limits import TimeLimitError, left_of_boot_s, time_limit
 from tornado_multi.process.tracebacks import app_stack, app_traceback, first_line
 
 
@@ -69,7 +69,7 @@ def load_target(
 def _limit(boot_timeout_s: float | None) -> contextlib.AbstractContextManager[None]:
     if boot_timeout_s is None or threading.current_thread() is not threading.main_thread():
         return contextlib.nullcontext()
-    return time_limit(just_within(boot_timeout_s))
+    return time_limit(left_of_boot_s(boot_timeout_s))
 
 
 def late(what: str, boot_timeout_s: float | None, stack: str) -> LoadError:

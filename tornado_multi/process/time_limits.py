@@ -11,6 +11,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from tornado_multi.process.linux import process_age_s
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -19,14 +21,20 @@ INTERRUPT_AGAIN_S = 1.001
 """Code that swallows the interruption gets it again, this often. An odd number tells our timer from
 one that the code has set."""
 
+LEAST_S = 0.01
+
 
 class TimeLimitError(BaseException):
     """Thrown into code that takes too long. No Exception: its own handlers don't want it."""
 
 
-def just_within(deadline_s: float) -> float:
-    """Return a limit that is over shortly before a deadline at which somebody kills."""
-    return deadline_s - min(0.5, deadline_s / 10)
+def left_of_boot_s(boot_timeout_s: float) -> float:
+    """Return a limit for this process's boot that is over shortly before the supervisor kills it.
+
+    The supervisor counts from the start of the process; what it took until here is part of that.
+    """
+    end_s = boot_timeout_s - min(0.5, boot_timeout_s / 10)
+    return max(LEAST_S, end_s - process_age_s())
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from tornado_multi.logs.setup import renew_logs
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import ChannelClosed
 from tornado_multi.process.exit_codes import ExitCode
-from tornado_multi.process.time_limits import TimeLimitError, just_within, time_limit
+from tornado_multi.process.time_limits import TimeLimitError, left_of_boot_s, time_limit
 from tornado_multi.process.tracebacks import (
     app_stack,
     app_traceback,
@@ -152,8 +152,8 @@ async def _build_in_time(target: object, settings: Settings) -> Answerer:
     """
     timeout_s = settings.workers.boot_timeout_s
     try:
-        async with asyncio.timeout(just_within(timeout_s)) as limit:
-            return await build(target, settings.app, lambda: time_limit(just_within(timeout_s)))
+        async with asyncio.timeout(left_of_boot_s(timeout_s)) as limit:
+            return await build(target, settings.app, lambda: time_limit(left_of_boot_s(timeout_s)))
     except TimeLimitError as error:
         stack = app_stack(error)
     except TimeoutError as error:
