@@ -151,7 +151,8 @@ def test_a_loop_that_waits_for_a_lock_is_given_up_and_others_serve(
     assert {} == load.errors()
     assert sibling in made.worker_pids()
     assert line_of("# the line that waits") in seen["threads"]
-    (death,) = [record["death"] for record in records(made, "The worker was killed")]
+    (record,) = eventually(lambda: records(made, "The worker was killed"))
+    death = record["death"]
     assert "GET blocks_loop.Locked" == death["route"]
     assert "did not run for 3 s (hang_timeout_s), in GET blocks_loop.Locked" in death["kill_reason"]
     assert (signal.SIGABRT, 1) == (death["signal"], death["in_flight"])
@@ -171,7 +172,8 @@ def test_a_blocked_loop_is_killed_if_the_lock_is_kept(cluster: StartCluster) -> 
     with blocked(made, "/regex?n=64"):
         victim = made.worker(0)["pid"]
         eventually(lambda: made.workers() and victim not in made.worker_pids())
-    (death,) = [record["death"] for record in records(made, "The worker was killed")]
+    (record,) = eventually(lambda: records(made, "The worker was killed"))
+    death = record["death"]
 
     assert line_of("# the line that holds the lock") in death["stacks"]
     assert made.get("/")
