@@ -28,8 +28,8 @@ from tornado_multi.supervisor.reloading import (
 )
 from tornado_multi.supervisor.state import Failure, Limits, Phase, Place, State, ZygoteState
 from tornado_multi.supervisor.stopping import stop_asked
+from tornado_multi.supervisor.worker_ends import fork_refused, worker_ended
 from tornado_multi.supervisor.worker_events import (
-    fork_refused,
     restart_asked,
     restart_given_up,
     say_ready,
@@ -38,7 +38,6 @@ from tornado_multi.supervisor.worker_events import (
     worker_deadline_passed,
     worker_drained,
     worker_draining,
-    worker_ended,
     worker_ending,
     worker_ready,
 )

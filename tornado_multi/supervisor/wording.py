@@ -16,3 +16,8 @@ def worker_name(worker: Worker) -> str:
 def zygote_name(zygote: Zygote) -> str:
     """Return the speaker of a line about a zygote."""
     return f"zygote gen={zygote.generation} pid={zygote.pid}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the right form."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
