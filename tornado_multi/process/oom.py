@@ -22,6 +22,8 @@ from tornado_multi.process.cgroups import UNIFIED, own_group
 MOST_RECORDS = 10_000
 RECORD_BYTES = 8192
 MOST_NAMED = 1000
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""Its number is the same everywhere: PROC_PID_INIT_INO in linux/proc_ns.h."""
 TOGETHER_S = 1.0
 """Deaths of one shortage of memory are asked about within this time."""
 KILLED = re.compile(rb"Killed process (\d+)\b")
@@ -102,6 +104,8 @@ class OomWatch:
         return None if found is None else int(found[1])
 
     def _open_kernel_log(self) -> int | None:
+        if not self._has_the_kernels_pids():
+            return None  # the log would name the pids of the machine, not ours of the same number
         try:
             fd = os.open(os.path.join(self._root, "dev/kmsg"), os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
@@ -112,6 +116,12 @@ class OomWatch:
             os.close(fd)
             return None
         return fd
+
+    def _has_the_kernels_pids(self) -> bool:
+        try:
+            return os.readlink(os.path.join(self._root, "proc/self/ns/pid")) == FIRST_PID_NAMESPACE
+        except OSError:
+            return False
 
     def _read_kernel_log(self) -> None:
         """Note whom the kernel has killed since the last look."""

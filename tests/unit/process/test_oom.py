@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tornado_multi.process.oom import OomWatch
+from tornado_multi.process.oom import FIRST_PID_NAMESPACE, OomWatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,13 @@ class Machine:
         self.records += 1
         with (self.root / "dev/kmsg").open("a") as log:
             log.write(RECORD.format(number=self.records, at=self.records * 1000, pid=pid) + "\n")
+
+    def pid_namespace(self, name: str) -> None:
+        """Say in which namespace this process has its pid."""
+        link = self.root / "proc/self/ns/pid"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
 
     def watch(self) -> OomWatch:
         return OomWatch(str(self.root), lambda: self.now_s)
@@ -177,6 +184,7 @@ def test_without_control_groups_nothing_is_said(machine: Machine) -> None:
 def kmsg(machine: Machine) -> Machine:
     """A machine whose kernel log can be read: a plain file, read from its end on."""
     machine.write("dev/kmsg", "6,1,0,-;Linux version 6.1\n")
+    machine.pid_namespace(FIRST_PID_NAMESPACE)
     machine.kernel_says(200)
     return machine
 
@@ -192,6 +200,15 @@ def test_a_record_that_names_the_process_is_evidence(kmsg: Machine) -> None:
 def test_a_record_of_before_the_service_is_not_ours(kmsg: Machine) -> None:
     """Pids come again."""
     assert None is kmsg.watch().evidence_for(200)
+
+
+def test_pids_of_another_namespace_are_not_compared(kmsg: Machine) -> None:
+    """A container that may read the machine's log finds the machine's pids there."""
+    kmsg.pid_namespace("pid:[4026532201]")
+    watch = kmsg.watch()
+    kmsg.kernel_says(200)
+
+    assert None is watch.evidence_for(200)
 
 
 @pytest.mark.parametrize("pid", [20, 2001, 100, None])
@@ -226,6 +243,7 @@ def test_who_is_named_is_not_counted_for_somebody_else(kmsg: Machine) -> None:
 
 def test_a_log_that_can_not_be_read_is_done_without(machine: Machine) -> None:
     """For all but root: the counter remains; a pipe in its place is no log."""
+    machine.pid_namespace(FIRST_PID_NAMESPACE)
     (machine.root / "dev").mkdir()
     os.mkfifo(machine.root / "dev/kmsg")
     machine.write("proc/self/cgroup", V2 + "\n")
