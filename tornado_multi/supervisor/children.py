@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.spawning import Spawner
 
 MOST_STACKS_BYTES = 1024 * 1024
+TASKS_AFTER_S = 0.03
+"""After the stacks were asked for; a thread's take some microseconds."""
+MOST_LOOKS = 4
 WATCHDOG_FILE = "/tornado_multi/worker/watchdog.py"
 
 
@@ -366,10 +369,21 @@ class Children:
             os.ftruncate(worker.stacks_fd, 0)
             os.lseek(worker.stacks_fd, 0, os.SEEK_SET)  # the worker writes at this shared offset
             signal.pidfd_send_signal(worker.pidfd, STACKS_SIGNAL)
-        if worker.watchdog is not None:
-            with contextlib.suppress(ChannelClosed, BlockingIOError):
-                worker.watchdog.send(msg.ListTasks(self._stack_requests))
+        self._loop.call_later(TASKS_AFTER_S, self._ask_for_tasks, worker, self._stack_requests)
         return self._stack_requests
+
+    def _ask_for_tasks(self, worker: WorkerHandle, number: int, looks: int = 1) -> None:
+        """Ask the watchdog once the stacks are written.
+
+        faulthandler walks the frames of all threads without the interpreter's lock: a thread that
+        runs meanwhile, such as the watchdog at its answer, can make it read what is gone.
+        """
+        is_written = worker.stacks_fd is None or os.fstat(worker.stacks_fd).st_size > 0
+        if not is_written and looks < MOST_LOOKS:
+            self._loop.call_later(TASKS_AFTER_S, self._ask_for_tasks, worker, number, looks + 1)
+        elif worker.watchdog is not None:
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                worker.watchdog.send(msg.ListTasks(number))
 
     def read_threads(self, row: int) -> str:
         """Return what the worker has written of its threads by now."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.report import Reporter
     from tornado_multi.supervisor.state import State
 
-GATHER_S = 0.15
+GATHER_S = 0.2
 """For the stacks to be written; they take a few milliseconds where the machine is not busy."""
 
 
