@@ -62,13 +62,15 @@ def test_a_worker_that_dies_when_ready_for_a_minute(cluster: StartCluster, tmp_p
     )
     begun_s = time.monotonic()
     with Load(made.port(), 4) as load:
+        connected_s = time.monotonic() - begun_s
         load.until(lambda: time.monotonic() > begun_s + 60, within_s=90)
         counted = starts(made)
         rows = made.status()["workers"]
         marker.unlink()
         load.until(lambda: len(made.workers()) == 3, within_s=60)
 
-    assert {} == load.errors()
+    answered = [dict(client.bodies) for client in load.clients]
+    assert {} == load.errors(), f"{answered} by pid, connected after {connected_s:.2f} s"
     assert 8 <= counted <= 16  # per place: one at once, then after 1, 2, 4, 8, 16, 30 s
     assert sibling == made.worker(0)["pid"]
     assert 0 == made.worker(0)["restarts"]

@@ -35,7 +35,7 @@ def line_of(text: str) -> str:
     """Return what faulthandler calls the line of the victim with this comment."""
     lines = (VICTIMS / "blocks_loop.py").read_text().splitlines()
     (number,) = [number for number, line in enumerate(lines, 1) if line.endswith(text)]
-    return f'blocks_loop.py", line {number} in get'
+    return f'blocks_loop.py", line {number} in '
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def test_a_regular_expression_that_keeps_the_lock_is_reported_all_the_same(
     assert "GET blocks_loop.Regex" == seen["route"]
     assert line_of("# the line that holds the lock") in seen["threads"]
     assert None is seen["tasks"]
-    assert "tasks follow when the interpreter's lock is free" in seen["text"]
+    assert "tasks and other threads follow when the interpreter's lock is free" in seen["text"]
 
 
 def test_the_tasks_are_added_when_the_lock_is_free(cluster: StartCluster) -> None:
@@ -177,6 +177,32 @@ def test_a_blocked_loop_is_killed_if_the_lock_is_kept(cluster: StartCluster) -> 
 
     assert line_of("# the line that holds the lock") in death["stacks"]
     assert made.get("/")
+
+
+def test_a_thread_that_keeps_the_lock_is_named_when_the_worker_is_given_up(
+    cluster: StartCluster,
+) -> None:
+    """The main thread only waits for the lock then, and its stack misleads."""
+    made = cluster("blocks_loop:make_app", workers=1, options=[*JSON, "--hang-timeout-s", "2"])
+    with blocked(made, "/regex_in_thread?n=64"):
+        assert None is report(made)["tasks"]
+        (record,) = eventually(lambda: records(made, "The worker was killed"))
+
+    assert line_of("# the line that holds the lock in a thread") in record["death"]["stacks"]
+
+
+def test_busy_threads_survive_that_stacks_are_asked_for(cluster: StartCluster) -> None:
+    """Their frames come and go, so nobody may look at them without the interpreter's lock."""
+    made = cluster("blocks_loop:make_app", workers=1, options=[*JSON, *NEVER])
+    pid = made.worker(0)["pid"]
+    assert b"started" in made.get("/busy_threads")
+    said = [json.loads(run_command(made, "stacks", "--json").stdout) for _ in range(20)]
+
+    assert {pid} == {worker["pid"] for reply in said for worker in reply["stacks"]}
+    threads = [worker["threads"] for reply in said for worker in reply["stacks"]]
+    assert all("Main thread (most recent call first):" in text for text in threads)
+    assert any("count_for_ever" in text and "'counts 0'" in text for text in threads)
+    assert (pid, 0) == (made.worker(0)["pid"], made.worker(0)["restarts"])
 
 
 def test_the_request_that_blocks_is_named_and_not_the_one_begun_last(

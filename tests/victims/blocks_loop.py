@@ -61,6 +61,37 @@ class Locked(RequestHandler):
         self.write("done")
 
 
+class RegexInThread(RequestHandler):
+    """Another thread keeps the interpreter's lock, and so blocks the loop."""
+
+    async def get(self) -> None:
+        await asyncio.to_thread(match_slowly, int(self.get_argument("n")))
+        self.write("done")
+
+
+def match_slowly(count: int) -> None:
+    re.match("(a+)+$", "a" * count + "b")  # the line that holds the lock in a thread
+
+
+class BusyThreads(RequestHandler):
+    """Starts threads that never rest, and whose frames come and go."""
+
+    async def get(self) -> None:
+        for number in range(4):
+            threading.Thread(target=count_for_ever, name=f"counts {number}", daemon=True).start()
+        self.write("started")
+
+
+def count_for_ever() -> None:
+    while True:
+        count_down(300)
+        exec("[number for number in range(20)]", {})
+
+
+def count_down(left: int) -> int:
+    return 0 if left == 0 else count_down(left - 1)
+
+
 second_has_begun = asyncio.Event()
 
 
@@ -93,6 +124,8 @@ async def make_app() -> Application:
         [
             ("/sleep", Sleep),
             ("/regex", Regex),
+            ("/regex_in_thread", RegexInThread),
+            ("/busy_threads", BusyThreads),
             ("/holds", HoldsLock),
             ("/locked", Locked),
             ("/first", First),

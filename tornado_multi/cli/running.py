@@ -68,7 +68,9 @@ def stacks(settings: ControlSettings, fork_id: int | None, *, as_json: bool) -> 
         print(worker["threads"].rstrip() or "(its threads did not answer)")
         tasks = worker["tasks"]
         print(
-            "(it holds the interpreter's lock: tasks unknown)" if tasks is None else tasks.rstrip()
+            "(the interpreter's lock is not free: tasks and other threads unknown)"
+            if tasks is None
+            else tasks.rstrip()
         )
         print()
     return code

@@ -22,7 +22,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 STACKS_SIGNAL = signal.SIGRTMAX - 3
-"""On this signal a worker writes its threads' stacks; far from the numbers that libraries take."""
+"""On this signal a worker writes its main thread's stack; far from the numbers that libraries take."""
 
 BLOCKABLE_SIGNALS = frozenset(
     signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS}

@@ -203,17 +203,18 @@ class ReopenLogs:
 
 @dataclass(frozen=True, slots=True)
 class ListTasks:
-    """Say what the asyncio tasks are doing; answered by Tasks when the interpreter's lock is free."""
+    """Say what asyncio tasks and threads are doing; answered when the interpreter's lock is free."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """The stacks of the asyncio tasks, as text."""
+    """The stacks of the asyncio tasks, and of all threads but the main one, as text."""
 
     number: int
     text: str
+    threads: str = ""
 
 
 # --- worker -> supervisor -------------------------------------------------------------------------
@@ -223,8 +224,8 @@ class Tasks:
 class Ready:
     """The app is built and the worker accepts.
 
-    With it go two fds: a memory file into which the worker writes its threads' stacks when it gets
-    the signal ``linux.STACKS_SIGNAL``; and one end of a channel to the worker's watchdog.
+    With it go two fds: a memory file into which the worker writes its main thread's stack when it
+    gets the signal ``linux.STACKS_SIGNAL``; and one end of a channel to the worker's watchdog.
     """
 
 

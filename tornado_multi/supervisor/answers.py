@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Reply = tuple[str, dict[str, Any]]
 STACKS_WAIT_S = 1.0
-"""A blocked loop lists no tasks; its threads are shown all the same."""
+"""A main thread that keeps the interpreter's lock lists no tasks; it is shown all the same."""
 STACKS_LOOK_S = 0.02
 
 
@@ -221,7 +221,7 @@ class Answers:
             return
         deadline_s = self._clock() + STACKS_WAIT_S
         while self._clock() < deadline_s and not all(  # noqa: ASYNC110 - threads write silently
-            self._tasks_of(worker.row, number) is not None for worker, number in asked
+            self._children.stacks(worker.row, number).is_whole for worker, number in asked
         ):
             await asyncio.sleep(STACKS_LOOK_S)
         stacks = [
@@ -230,15 +230,10 @@ class Answers:
                 "pid": worker.pid,
                 "generation": worker.generation,
                 "state": str(worker.state),
-                "threads": self._children.read_threads(worker.row),
-                "tasks": self._tasks_of(worker.row, number),
+                "threads": told.threads,
+                "tasks": told.tasks,
             }
             for worker, number in asked
+            for told in [self._children.stacks(worker.row, number)]
         ]
         yield "done", {"stacks": stacks}
-
-    def _tasks_of(self, row: int, number: int) -> str | None:
-        handle = self._children.workers.get(row)
-        if handle is None:
-            return ""  # it has ended meanwhile
-        return handle.tasks[1] if handle.tasks[0] == number else None

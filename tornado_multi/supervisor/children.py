@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.spawning import Spawner
 
 MOST_STACKS_BYTES = 1024 * 1024
-TASKS_AFTER_S = 0.03
-"""After the stacks were asked for; a thread's take some microseconds."""
-MOST_LOOKS = 4
 WATCHDOG_FILE = "/tornado_multi/worker/watchdog.py"
 
 
@@ -66,11 +63,11 @@ class WorkerHandle:
     slow_steps: dict[str, tuple[int, float]] = field(default_factory=dict)
     """handler -> how often it has held up the loop, and for how long at most in seconds"""
     stacks_fd: int | None = None
-    """Memory file into which the worker writes its threads' stacks on STACKS_SIGNAL."""
+    """Memory file into which the worker writes its main thread's stack on STACKS_SIGNAL."""
     watchdog: Channel | None = None
     """To the thread of the worker that answers while its loop is blocked."""
-    tasks: tuple[int, str] = (0, "")
-    """The last answer of the watchdog: its number and text."""
+    told: msg.Tasks = field(default_factory=lambda: msg.Tasks(0, ""))
+    """The last answer of the watchdog."""
 
 
 @dataclass(slots=True)
@@ -83,27 +80,50 @@ class HookHandle:
     pidfd: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """What a worker is doing, as text."""
+
+    main: str
+    """Of its main thread; empty while it is not written."""
+    others: str | None = None
+    """Of its other threads; None while the interpreter's lock is not free to look."""
+    tasks: str | None = None
+    """Of its asyncio tasks; None likewise."""
+
+    @property
+    def threads(self) -> str:
+        return "\n\n".join(filter(None, (self.main, self.others)))
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.main) and self.tasks is not None
+
+
 def last_stacks(text: str) -> str | None:
     """Return what faulthandler has written at a fatal signal; None: there was none.
 
+    The current thread, which matters most and which it writes last, comes first; ours, which waits
+    in every report, is left out. Where another thread ran on, and made it crash before it came to
+    the current one, the stack of the last report has to do.
     Args: text: all that is in the file, in the order in which it was written.
     """
-    _, found, rest = text.rpartition("Fatal Python error")
-    return without_watchdog(f"{found}{rest}") if found else None
-
-
-def without_watchdog(text: str) -> str:
-    """Return what faulthandler has written, the current thread first, and without our own one.
-
-    Ours waits in every report; faulthandler writes the current thread, which matters most, last.
-    """
-    blocks = [block for block in text.rstrip().split("\n\n") if WATCHDOG_FILE not in block]
-    # A fatal error has a head line before all threads.
+    asked_for, found, rest = text.partition("Fatal Python error")
+    if not found:
+        return None
+    blocks = [part for part in f"{found}{rest}".rstrip().split("\n\n") if WATCHDOG_FILE not in part]
+    if not any(block.startswith("Current thread") for block in blocks) and asked_for:
+        blocks.append(f"When it was last asked:\n{main_stack(asked_for)}")
     return "\n\n".join(sorted(blocks, key=_place_of_block))
 
 
 def _place_of_block(block: str) -> int:
     return 0 if block.startswith("Fatal") else 1 if block.startswith("Current thread") else 2
+
+
+def main_stack(text: str) -> str:
+    """Return what faulthandler has written on STACKS_SIGNAL, with the name of the thread."""
+    return text.rstrip().replace("Stack (most recent", "Main thread (most recent", 1)
 
 
 class Children:
@@ -362,33 +382,27 @@ class Children:
     # --- stacks -----------------------------------------------------------------------------------
 
     def ask_for_stacks(self, row: int) -> int:
-        """Have a worker write its threads' stacks and list its tasks. Returns the request's number."""
+        """Have a worker write its main stack, and list the rest. Returns the request's number."""
         worker = self.workers[row]
         self._stack_requests += 1
         if worker.stacks_fd is not None and worker.pidfd is not None:
             os.ftruncate(worker.stacks_fd, 0)
             os.lseek(worker.stacks_fd, 0, os.SEEK_SET)  # the worker writes at this shared offset
             signal.pidfd_send_signal(worker.pidfd, STACKS_SIGNAL)
-        self._loop.call_later(TASKS_AFTER_S, self._ask_for_tasks, worker, self._stack_requests)
+        if worker.watchdog is not None:
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                worker.watchdog.send(msg.ListTasks(self._stack_requests))
         return self._stack_requests
 
-    def _ask_for_tasks(self, worker: WorkerHandle, number: int, looks: int = 1) -> None:
-        """Ask the watchdog once the stacks are written.
-
-        faulthandler walks the frames of all threads without the interpreter's lock: a thread that
-        runs meanwhile, such as the watchdog at its answer, can make it read what is gone.
-        """
-        is_written = worker.stacks_fd is None or os.fstat(worker.stacks_fd).st_size > 0
-        if not is_written and looks < MOST_LOOKS:
-            self._loop.call_later(TASKS_AFTER_S, self._ask_for_tasks, worker, number, looks + 1)
-        elif worker.watchdog is not None:
-            with contextlib.suppress(ChannelClosed, BlockingIOError):
-                worker.watchdog.send(msg.ListTasks(number))
-
-    def read_threads(self, row: int) -> str:
-        """Return what the worker has written of its threads by now."""
+    def stacks(self, row: int, number: int) -> Stacks:
+        """Return what a worker has told by now at the request with this number."""
         worker = self.workers.get(row)
-        return "" if worker is None else without_watchdog(self._read_stacks(worker))
+        if worker is None:
+            return Stacks("", "", "")  # it has ended meanwhile
+        main = main_stack(self._read_stacks(worker))
+        if worker.told.number != number:
+            return Stacks(main)
+        return Stacks(main, worker.told.threads.rstrip(), worker.told.text.rstrip())
 
     @staticmethod
     def _read_stacks(worker: WorkerHandle) -> str:
@@ -409,7 +423,7 @@ class Children:
         try:
             while worker.watchdog is not None and (received := worker.watchdog.receive()):
                 if isinstance(received.message, msg.Tasks):
-                    worker.tasks = (received.message.number, received.message.text)
+                    worker.told = received.message
                     self._on_tasks(worker.row, received.message.number)
         except (ChannelClosed, RemoteProtocolError):
             self._drop_watchdog(worker)

@@ -1,7 +1,8 @@
-"""What a worker with a silent loop is doing, put into the log: threads at once, tasks when they come.
+"""What a worker with a silent loop is doing, put into the log: at once, and the rest when it comes.
 
-Its threads' stacks come from a signal handler beneath Python, so they always do; its tasks' from a
-thread of the worker, which must wait for the interpreter's lock. Runs in: supervisor, on its loop.
+Its main thread's stack comes from a signal handler beneath Python, so it always does; those of its
+tasks and other threads from a thread of the worker, which must wait for the interpreter's lock.
+Runs in: supervisor, on its loop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tornado_multi.supervisor.state import State
 
 GATHER_S = 0.2
-"""For the stacks to be written; they take a few milliseconds where the machine is not busy."""
+"""For the stacks to come; they take a few milliseconds where the machine is not busy."""
 
 
 @dataclass(slots=True)
@@ -68,38 +69,34 @@ class HangReports:
         if pending is None or pending.number != number or not pending.is_said:
             return
         del self._pending[row]
-        tasks = self._tasks(row, pending) or ""
-        text = f"Its asyncio tasks, now that the interpreter's lock is free:\n{tasks.rstrip()}"
-        self._reporter.say(ev.Say("warning", pending.who, text, {"tasks": tasks}))
+        told = self._children.stacks(row, number)
+        text = f"Its asyncio tasks, now that the interpreter's lock is free:\n{told.tasks}"
+        text += f"\nIts other threads:\n{told.others}" if told.others else ""
+        extra = {"tasks": told.tasks, "other_threads": told.others}
+        self._reporter.say(ev.Say("warning", pending.who, text, extra))
 
     def _say(self, hang: ev.ReportHang, pending: _Pending) -> None:
         if self._pending.get(hang.row) is not pending:
             return
-        threads = self._children.read_threads(hang.row).rstrip()
-        tasks = self._tasks(hang.row, pending)
+        told = self._children.stacks(hang.row, pending.number)
         pending.is_said = True
-        if tasks is not None:
+        if told.tasks is not None:
             del self._pending[hang.row]
         where = f" in {hang.route}" if hang.route else ""
         parts = [
             f"The event loop has not run for {hang.silent_s:.1f} s{where}.",
-            threads or "Its threads' stacks could not be had.",
+            told.threads or "Its threads' stacks could not be had.",
         ]
-        if tasks is None:
-            parts.append("Its asyncio tasks follow when the interpreter's lock is free.")
+        if told.tasks is None:
+            parts.append(
+                "Its asyncio tasks and other threads follow when the interpreter's lock is free."
+            )
         else:
-            parts.append(f"Its asyncio tasks:\n{tasks.rstrip()}")
+            parts.append(f"Its asyncio tasks:\n{told.tasks}")
         extra: dict[str, Any] = {
             "silent_s": round(hang.silent_s, 3),
             "route": hang.route,
-            "threads": threads,
-            "tasks": tasks,
+            "threads": told.threads,
+            "tasks": told.tasks,
         }
         self._reporter.say(ev.Say("warning", pending.who, "\n".join(parts), extra))
-
-    def _tasks(self, row: int, pending: _Pending) -> str | None:
-        handle = self._children.workers.get(row)
-        if handle is None:
-            return None
-        number, text = handle.tasks
-        return text if number == pending.number else None

@@ -1,4 +1,4 @@
-"""Says what the loop's tasks are doing while the loop itself can't: a thread that mostly sleeps.
+"""Says what tasks and threads are doing while the loop itself can't: a thread that mostly sleeps.
 
 It waits in the kernel for the supervisor's question, so it costs nothing until then. It answers as
 soon as it gets the interpreter's lock: while a handler sleeps or waits for another server; not
@@ -15,7 +15,7 @@ import threading
 from tornado_multi.process import messages as msg
 from tornado_multi.process.channel import Channel, ChannelClosed
 from tornado_multi.process.messages import RemoteProtocolError
-from tornado_multi.worker.stacks import render_tasks
+from tornado_multi.worker.stacks import render_other_threads, render_tasks
 
 
 class Watchdog:
@@ -34,9 +34,12 @@ class Watchdog:
         try:
             while (received := self._ours.receive()) is not None:
                 if isinstance(received.message, msg.ListTasks):
-                    self._ours.send(msg.Tasks(received.message.number, self._tasks()))
+                    self._ours.send(self._answer(received.message.number))
         except (ChannelClosed, RemoteProtocolError, OSError):
             self._ours.close()
+
+    def _answer(self, number: int) -> msg.Tasks:
+        return msg.Tasks(number, self._tasks(), render_other_threads(threading.get_ident()))
 
     def _tasks(self) -> str:
         running = sys._current_frames().get(self._loops_thread)  # noqa: SLF001 - public by its documentation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tornado_multi.worker.watchdog
-from tornado_multi.supervisor.children import WATCHDOG_FILE, last_stacks, without_watchdog
+from tornado_multi.supervisor.children import WATCHDOG_FILE, last_stacks, main_stack
 
 OURS = f"""\
 Thread 0x00007ff9 (most recent call first):
@@ -18,13 +18,15 @@ OTHER = """\
 Thread 0x00007ff8 (most recent call first):
   File "/srv/shop/poller.py", line 3 in poll"""
 
+ASKED_FOR = """\
+Stack (most recent call first):
+  File "/srv/shop/shop.py", line 7 in get"""
 
-def test_the_watchdog_is_left_out_of_reports_and_the_current_thread_is_first() -> None:
-    """The line that blocks is looked for at the top; faulthandler writes it last."""
-    text = f"{OURS}\n\n{OTHER}\n\n{THEIRS}" + "\n"
 
-    assert f"{THEIRS}\n\n{OTHER}" == without_watchdog(text)
-    assert THEIRS == without_watchdog(f"{THEIRS}\n")
+def test_the_stack_that_was_asked_for_has_the_name_of_its_thread() -> None:
+    """The signal goes to the process, so to its main thread; faulthandler does not say so."""
+    assert "Main thread (most recent call first):\n  File" in main_stack(ASKED_FOR + "\n")
+    assert "" == main_stack("")
 
 
 def test_the_file_of_the_watchdog_is_where_it_is_looked_for() -> None:
@@ -37,10 +39,8 @@ def test_last_words_begin_with_the_error() -> None:
     head, tail = "Fatal Python error: Aborted", "Extension modules: x (total: 1)"
     written = f"{head}\n\n{OURS}\n\n{OTHER}\n\n{THEIRS}\n\n{tail}"
 
-    assert f"{head}\n\n{THEIRS}\n\n{OTHER}\n\n{tail}" == last_stacks(
-        f"{OTHER}\n\n{THEIRS}\n{written}\n"
-    )
-    assert None is last_stacks(f"{OTHER}\n\n{THEIRS}\n")
+    assert f"{head}\n\n{THEIRS}\n\n{OTHER}\n\n{tail}" == last_stacks(f"{ASKED_FOR}\n{written}\n")
+    assert None is last_stacks(f"{ASKED_FOR}\n")
     assert None is last_stacks("")
 
 
@@ -49,3 +49,21 @@ def test_last_words_without_an_earlier_report_have_their_stacks() -> None:
     written = f"Fatal Python error: Aborted\n\n{OURS}\n\n{OTHER}\n\n{THEIRS}\n"
 
     assert f"Fatal Python error: Aborted\n\n{THEIRS}\n\n{OTHER}" == last_stacks(written)
+
+
+def test_last_words_that_were_cut_short_are_completed() -> None:
+    """A thread that runs on can make the writer crash before it has come to the current one."""
+    written = (
+        f"Fatal Python error: Aborted\n\n{OTHER}\n\nFatal Python error: Segmentation fault\n\n"
+    )
+
+    said = last_stacks(f"{ASKED_FOR}\n{written}")
+
+    assert said is not None
+    assert said.startswith("Fatal Python error: Aborted\n\nFatal Python error: Segmentation fault")
+    assert OTHER in said
+    assert said.endswith(
+        "When it was last asked:\nMain thread (most recent call first):\n"
+        '  File "/srv/shop/shop.py", line 7 in get'
+    )
+    assert OTHER in (last_stacks(written) or "")

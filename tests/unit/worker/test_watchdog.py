@@ -12,7 +12,7 @@ from support.waiting import eventually
 
 from tornado_multi.process import messages as msg
 from tornado_multi.worker import tornado_private as private
-from tornado_multi.worker.stacks import render_tasks
+from tornado_multi.worker.stacks import render_other_threads, render_tasks
 from tornado_multi.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -201,3 +201,35 @@ def test_tasks_that_can_not_be_listed_do_not_silence_it() -> None:
     assert "They can't be listed: LookupError: not yet" == first
     assert "in main" in second
     eventually(lambda: not watchdog_threads(), about="the watchdog's thread is gone")
+
+
+def test_other_threads_are_told_by_name_and_those_at_one_place_together() -> None:
+    """An idle pool has dozens of threads that wait at the same line."""
+    gate = threading.Event()
+    started = threading.Barrier(8)
+
+    def wait_for_work() -> None:
+        started.wait()
+        gate.wait()
+
+    pool = [threading.Thread(target=wait_for_work, name=f"pool {number}") for number in range(6)]
+    alone = threading.Thread(target=lambda: (started.wait(), gate.wait()), name="alone")
+    for thread in (*pool, alone):
+        thread.start()
+    started.wait()
+    try:
+        text = eventually(
+            lambda: (said := render_other_threads(0)).count("in wait\n") == 2 * 2 and said,
+            about="all at their places",
+        )
+        without = render_other_threads(alone.ident or 0)
+    finally:
+        gate.set()
+        for thread in (*pool, alone):
+            thread.join()
+
+    assert "6 threads, 'pool 0', 'pool 1', 'pool 2', 'pool 3' and 2 more (most recent" in text
+    assert "Thread 'alone' (most recent call first):\n  File \"" in text
+    assert " in wait_for_work\n" in text
+    assert "MainThread" not in text
+    assert "alone" not in without
