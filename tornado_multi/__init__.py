@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tornado_multi.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
 if TYPE_CHECKING:
+    from tornado_multi.dubbo.client import DubboClient
     from tornado_multi.forksafety.suppression import fork_safe
     from tornado_multi.logs.handler import PerProcessFileHandler
     from tornado_multi.logs.request_id import request_id
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tornado_multi.script.main import bind_sockets, fork_processes
 
 __all__ = [
+    "DubboClient",
     "ForkedResourceError",
     "PerProcess",
     "PerProcessFileHandler",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DubboClient": "tornado_multi.dubbo.client",
     "ForkedResourceError": "tornado_multi.resources.guards",
     "PerProcess": "tornado_multi.resources.per_process",
     "PerProcessFileHandler": "tornado_multi.logs.handler",

@@ -2,7 +2,8 @@
 
 ``NotSentError``: try again, elsewhere too. ``OutcomeUnknownError``: the provider may have done it.
 ``RefusedError``: the same call is refused again until somebody changes something. ``RemoteError``:
-the method was called and raised. ``BadReplyError``: what came back can't be trusted.
+the method was called and raised. ``BadReplyError``: the outcome is unknown because what came back
+can't be trusted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ class DubboError(Exception):
 
 class NotSentError(DubboError):
     """Not a byte of the call has left: it can be tried again without doing anything twice."""
+
+
+class UnreachableError(NotSentError):
+    """No connection to a provider could be had."""
+
+
+class BusyError(NotSentError):
+    """All connections to the provider were in use for as long as the call could wait."""
 
 
 class BadArgumentError(DubboError, ValueError):
@@ -48,8 +57,8 @@ class OverloadedError(RefusedError):
     """The provider has no thread left for the call. Another provider may have."""
 
 
-class BadReplyError(DubboError):
-    """The answer is none in this protocol; the connection was closed."""
+class BadReplyError(OutcomeUnknownError):
+    """The answer is none in this protocol, or too large; the connection was closed."""
 
 
 class RemoteError(DubboError):

@@ -234,3 +234,31 @@ def test_charsets() -> None:
     assert '"你好"' == decode_reply(reply, "gbk")
     with pytest.raises(errors.BadReplyError, match="charset='gbk'"):
         decode_reply(reply, "utf-8")
+
+
+@pytest.mark.parametrize("events", [[HEARTBEAT], [READ_ONLY], [HEARTBEAT, READ_ONLY, HEARTBEAT]])
+def test_events_right_after_a_reply(events: list[bytes]) -> None:
+    """They come in the same read as its end, before it, in pieces, or with the next reply."""
+    reply, after = REPLIES[0], b"".join(events)
+    stream = reply + after + reply
+    wanted = [reply.removesuffix(b"dubbo>")] * 2
+    for begin in range(1, len(reply) + 1):
+        assert wanted == read(stream, begin, len(reply) + len(after))
+    assert wanted == read(stream, *range(1, len(stream)))
+    reader = ReplyReader()
+
+    assert wanted[0] == reader.feed(reply + after)
+    assert reader.is_clean()
+    assert events.count(HEARTBEAT) == reader.heartbeats
+    assert (READ_ONLY in events) is reader.wants_no_more_calls
+
+
+def test_a_thousand_heartbeats_are_taken_out() -> None:
+    """Ahead of a reply, and after it; nothing of them is kept."""
+    reader = ReplyReader()
+    assert None is reader.feed(HEARTBEAT * 1000)
+    assert reader.is_clean()
+    assert REPLIES[0].removesuffix(b"dubbo>") == reader.feed(REPLIES[0] + HEARTBEAT * 1000)
+
+    assert reader.is_clean()
+    assert 2000 == reader.heartbeats

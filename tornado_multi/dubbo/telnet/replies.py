@@ -34,7 +34,7 @@ class ReplyReader:
     def __init__(
         self, prompt: bytes = DEFAULT_PROMPT, most_reply_bytes: int = MOST_BODY_BYTES
     ) -> None:
-        self._prompt = prompt
+        self.prompt = prompt
         self._end = b"\r\n" + prompt
         self._most_reply_bytes = most_reply_bytes
         self._held = bytearray()
@@ -42,6 +42,11 @@ class ReplyReader:
         """How many were taken out."""
         self.wants_no_more_calls = False
         """The provider has said that it will stop."""
+
+    @property
+    def leftover(self) -> bytes:
+        """What has come and is no whole reply."""
+        return bytes(self._held)
 
     def is_clean(self) -> bool:
         """Tell whether nothing is left over: a reply that comes now belongs to the next command."""
@@ -53,12 +58,17 @@ class ReplyReader:
         Raises: BadReplyError: it is larger than allowed, or followed by what nobody asked for.
         """
         self._held += data
-        self._take_events()
-        if self._held == self._prompt:
+        self._note(take_events(self._held))
+        end = _begin_of_last_events(self._held)
+        if end < len(self._held) and self._held.endswith(self._end, 0, end):
+            self._note(take_events(last := self._held[end:]))
+            del self._held[end:]
+            assert not last
+        if self._held == self.prompt:
             self._held.clear()
             return b""
         if self._held.endswith(self._end):
-            reply = bytes(self._held[: -len(self._prompt)])
+            reply = bytes(self._held[: -len(self.prompt)])
             self._held.clear()
             return reply
         if len(self._held) > self._most_reply_bytes:
@@ -66,22 +76,52 @@ class ReplyReader:
             raise BadReplyError(text)
         return None
 
-    def _take_events(self) -> None:
-        """Take out heartbeats and other events that stand before a reply."""
-        while self._held.startswith(MAGIC):
-            if len(self._held) < _HEADER_BYTES:
-                return
-            length = int.from_bytes(self._held[12:_HEADER_BYTES], "big")
-            if not self._held[2] & _EVENT_FLAG or length > _MOST_EVENT_BYTES:
-                raise BadReplyError("A binary frame that is no event came into a text connection.")
-            end = _HEADER_BYTES + length
-            if len(self._held) < end:
-                return
-            if self._held[_HEADER_BYTES:end] == READ_ONLY:
+    def _note(self, events: list[bytes]) -> None:
+        for body in events:
+            if body == READ_ONLY:
                 self.wants_no_more_calls = True
             else:
                 self.heartbeats += 1
-            del self._held[:end]
+
+
+def _begin_of_last_events(held: bytearray) -> int:
+    """Return where the whole events begin with which what arrived ends: its length if with none."""
+    begin = len(held)
+    while True:
+        at = next((at for at in _begins_of_event(begin) if _is_event(held, at, begin)), None)
+        if at is None:
+            return begin
+        begin = at
+
+
+def _begins_of_event(end: int) -> tuple[int, int]:
+    """Return where an event that ends there may begin: a heartbeat, or the one body that is longer."""
+    return end - _HEADER_BYTES - 1, end - _HEADER_BYTES - len(READ_ONLY)
+
+
+def _is_event(held: bytearray, begin: int, end: int) -> bool:
+    if begin < 0 or not held.startswith(MAGIC, begin) or not held[begin + 2] & _EVENT_FLAG:
+        return False
+    length = int.from_bytes(held[begin + 12 : begin + _HEADER_BYTES], "big")
+    return length == end - begin - _HEADER_BYTES
+
+
+def take_events(held: bytearray) -> list[bytes]:
+    """Take heartbeats and other events off the beginning of what arrived, and return their bodies.
+
+    Raises: BadReplyError: a binary frame that is no event.
+    """
+    bodies = []
+    while held.startswith(MAGIC) and len(held) >= _HEADER_BYTES:
+        length = int.from_bytes(held[12:_HEADER_BYTES], "big")
+        if not held[2] & _EVENT_FLAG or length > _MOST_EVENT_BYTES:
+            raise BadReplyError("A binary frame that is no event came into a text connection.")
+        end = _HEADER_BYTES + length
+        if len(held) < end:
+            break
+        bodies.append(bytes(held[_HEADER_BYTES:end]))
+        del held[:end]
+    return bodies
 
 
 _PREFACE = re.compile(r"(?:\r\n)?(?:Use default service (?P<service>\S*)\.\r\n)?(?:\r\n)?")

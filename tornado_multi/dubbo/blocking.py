@@ -1,0 +1,122 @@
+"""The same client for code without an event loop.
+
+Runs in: any process but a loop's thread; the loop has a daemon thread of its own, started by the
+first call in each process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tornado_multi.dubbo.names import check_service
+from tornado_multi.resources import lives
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from tornado_multi.dubbo.client import DubboClient
+
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """Calls block until their answer is there; any number of threads may call at once."""
+
+    def __init__(self, client: DubboClient) -> None:
+        self._client = client
+        self._mutex = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._epoch = lives.epoch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def service(
+        self, name: str, *, version: str = "0.0.0", group: str | None = None
+    ) -> BlockingService:
+        """Return a service whose methods can be called. Raises: BadArgumentError."""
+        return BlockingService(self, check_service(name), version, group)
+
+    def invoke(self, service: str, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method; arguments, options and errors are those of ``DubboClient.invoke``."""
+        return self._wait(lambda: self._client.invoke(service, method, *args, **options))
+
+    def ls(self, service: str | None = None) -> list[str]:
+        """Return what ``DubboClient.ls`` does."""
+        return self._wait(functools.partial(self._client.ls, service))
+
+    def status(self) -> str:
+        """Return what ``DubboClient.status`` does."""
+        return self._wait(self._client.status)
+
+    def close(self) -> None:
+        """Close all connections and end the thread."""
+        with self._mutex:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+            is_ours = self._epoch == lives.epoch()
+        if loop is None or thread is None or not is_ours:
+            return
+        asyncio.run_coroutine_threadsafe(self._client.close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    def _wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - what get_running_loop asks
+            text = (
+                "A blocking call would block this event loop; await the DubboClient's own methods."
+            )
+            raise RuntimeError(text)
+        future = asyncio.run_coroutine_threadsafe(make(), self._running_loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # of a caller that was interrupted; else it is done
+            raise
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._epoch != lives.epoch():  # the thread did not come along
+            self._mutex = threading.Lock()
+            self._loop, self._epoch = None, lives.epoch()
+        with self._mutex:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._run, args=[self._loop], name="tornado_multi dubbo", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+
+class BlockingService:
+    """A service of a blocking client: ``service.getByAccountId(1)``."""
+
+    def __init__(self, client: BlockingClient, name: str, version: str, group: str | None) -> None:
+        self._client = client
+        self._name = name
+        self._where = {"version": version, "group": group}
+
+    def invoke(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method by its name; options are those of ``DubboClient.invoke``."""
+        return self._client.invoke(self._name, method, *args, **self._where, **options)
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        if method.startswith("__"):
+            raise AttributeError(method)
+        return functools.partial(self.invoke, method)

@@ -1,0 +1,277 @@
+"""One provider and the connections to it, in either protocol.
+
+Runs in: one process, on one loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING
+
+from tornado_multi.dubbo.binary import BinaryConnection
+from tornado_multi.dubbo.errors import (
+    BadArgumentError,
+    BusyError,
+    DubboError,
+    NotSentError,
+    UnreachableError,
+)
+from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
+from tornado_multi.dubbo.sockets import connect
+from tornado_multi.dubbo.telnet.commands import QOS_BYTES, encode_invoke
+from tornado_multi.dubbo.telnet.replies import (
+    decode_reply,
+    leaves_connection_in_doubt,
+    parse_invoke,
+)
+from tornado_multi.dubbo.text import TextConnection
+
+if TYPE_CHECKING:
+    from tornado_multi.dubbo.addresses import Address
+    from tornado_multi.dubbo.invocation import Call
+    from tornado_multi.dubbo.options import Options
+
+CLOSED = "the client was closed"
+
+
+class BinaryEndpoint:
+    """A few connections that all calls share."""
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self._address = address
+        self._options = options
+        self._connections: list[BinaryConnection] = []
+        self._opening: asyncio.Future[BinaryConnection] | None = None
+        self._text: TextEndpoint | None = None
+        self._is_closed = False
+
+    async def call(self, call: Call, timeout_s: float, connect_timeout_s: float) -> Answer:
+        """Call a method, at the same time as others."""
+        name = f"{call.service}.{call.method}"
+        body = encode_call(call, timeout_s)
+        if len(body) > self._options.most_call_bytes:
+            text = (
+                f"{name}: the call takes {len(body)} bytes; {self._options.most_call_bytes} are "
+                "allowed (most_call_bytes; a provider's own limit is its payload)."
+            )
+            raise BadArgumentError(text)
+        connection = self._idlest()
+        if connection is None or not await connection.is_alive():
+            connection = await self._open(connect_timeout_s)
+        frame = await connection.call(body, timeout_s, name)
+        return decode_answer(frame.status, frame.body, name)
+
+    def _idlest(self) -> BinaryConnection | None:
+        """Return the connection for the next call; None: another one is to be opened."""
+        self._connections = [item for item in self._connections if item.is_usable()]
+        if len(self._connections) < self._options.connections:
+            return None
+        return min(self._connections, key=lambda item: item.active)
+
+    async def _open(self, timeout_s: float) -> BinaryConnection:
+        """Open a connection: all who want one at this moment share the attempt and its outcome."""
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open_one())
+            self._opening.add_done_callback(self._opened)
+        opening = self._opening
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(opening)
+        except TimeoutError:
+            text = f"{self._address} can't be reached: no connection within {timeout_s:g} s."
+            raise UnreachableError(text) from None
+        except UnreachableError as error:
+            raise UnreachableError(str(error)) from error  # each has its own traceback
+
+    async def _open_one(self) -> BinaryConnection:
+        connection = await connect(
+            lambda: BinaryConnection(self._address, self._options),
+            self._address,
+            self._options.connect_timeout_s,
+        )
+        if self._is_closed:
+            connection.close(CLOSED)
+            raise UnreachableError(f"{self._address} is not called: {CLOSED}.")
+        self._connections.append(connection)
+        return connection
+
+    def _opened(self, opening: asyncio.Future[BinaryConnection]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # who waited has it; if nobody does any more, it is no news
+
+    def as_text(self) -> TextEndpoint:
+        """Return an endpoint for commands in text on the same port."""
+        if self._text is None:
+            options = dataclasses.replace(self._options, protocol="telnet", connections=1)
+            self._text = TextEndpoint(self._address, options)
+        return self._text
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._is_closed = True
+        for connection in self._connections:
+            connection.close(CLOSED)
+        if self._text is not None:
+            self._text.close()
+
+    def sever(self) -> None:
+        """Give up the copies."""
+        for connection in self._connections:
+            connection.sever()
+        if self._text is not None:
+            self._text.sever()
+
+
+class TextEndpoint:
+    """A pool of connections with one command in flight each."""
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self._address = address
+        self._options = options
+        self._permits = asyncio.Semaphore(options.connections)
+        self._idle: list[TextConnection] = []
+        self._busy: set[TextConnection] = set()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def call(self, call: Call, timeout_s: float, connect_timeout_s: float) -> Answer:
+        """Call a method on a connection of its own."""
+        name = f"{call.service}.{call.method}"
+        reply = await self.command(
+            encode_text_call(call, name, self._most_line_bytes), name, timeout_s, connect_timeout_s
+        )
+        return Answer(parse_invoke(reply, name), {})
+
+    def as_text(self) -> TextEndpoint:
+        """Return an endpoint for commands in text on the same port."""
+        return self
+
+    @property
+    def _most_line_bytes(self) -> int:
+        most = self._options.most_call_bytes
+        return min(QOS_BYTES, most) if self._options.protocol == "qos" else most
+
+    async def command(
+        self, line: bytes, name: str, timeout_s: float, connect_timeout_s: float
+    ) -> str:
+        """Send a line and return its reply as text, once a connection is free.
+
+        Raises: DubboError, by what may be done next.
+        """
+        await self._wait_for_permit(name, connect_timeout_s)
+        try:
+            connection = await self._connection(name, connect_timeout_s)
+            try:
+                reply = await connection.command(line, timeout_s, name)
+                text = decode_reply(reply, self._options.charset)
+                if leaves_connection_in_doubt(text):
+                    whole = await connection.rest_of_reply(reply)
+                    text = decode_reply(whole, self._options.charset)
+            except DubboError as error:
+                connection.close(str(error))
+                raise
+            finally:
+                self._busy.discard(connection)
+                self._give_back(connection)
+            return text
+        finally:
+            self._permits.release()
+
+    async def _wait_for_permit(self, name: str, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._permits.acquire()
+        except TimeoutError:
+            text = (
+                f"{name}: all {self._options.connections} connections to {self._address} were busy "
+                f"for {timeout_s:g} s (connections)."
+            )
+            raise BusyError(text) from None
+
+    async def _connection(self, name: str, timeout_s: float) -> TextConnection:
+        while self._idle:
+            connection = self._idle.pop()  # the one used last: the others may grow old and go
+            if await connection.is_alive():
+                self._busy.add(connection)
+                return connection
+            connection.close("it was found ended, or with bytes that nobody had asked for")
+        if self._is_closed:
+            raise NotSentError(f"{name}: {CLOSED}.")
+        return await self._open(timeout_s)
+
+    async def _open(self, timeout_s: float) -> TextConnection:
+        """Connect and learn the prompt."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        connection = await connect(
+            lambda: TextConnection(self._address, self._options), self._address, timeout_s
+        )
+        self._busy.add(connection)
+        try:
+            if self._is_closed:
+                raise NotSentError(f"{self._address} is not called: {CLOSED}.")
+            await connection.greet(max(deadline_s - loop.time(), 0.001))
+        except BaseException:
+            self._busy.discard(connection)
+            connection.close("it was given up before its prompt was known")
+            raise
+        return connection
+
+    def _give_back(self, connection: TextConnection) -> None:
+        if self._is_closed or not connection.is_usable():
+            connection.close(CLOSED)
+            return
+        self._idle.append(connection)
+        if self._reaper is None:
+            loop = asyncio.get_running_loop()
+            self._reaper = loop.call_later(self._options.idle_s, self._reap)
+
+    def _reap(self) -> None:
+        """Close what has not been used for long, before the provider does."""
+        self._reaper = None
+        loop = asyncio.get_running_loop()
+        oldest_s = loop.time() - self._options.idle_s
+        kept = [item for item in self._idle if item.is_usable() and item.used_s > oldest_s]
+        for connection in set(self._idle) - set(kept):
+            connection.close("it was idle")
+        self._idle = kept
+        if kept:
+            self._reaper = loop.call_at(kept[0].used_s + self._options.idle_s, self._reap)
+
+    def close(self) -> None:
+        """Close all connections; who waits for one is told."""
+        self._is_closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
+        for connection in (*self._idle, *self._busy):
+            connection.close(CLOSED)
+
+    def sever(self) -> None:
+        """Give up the copies."""
+        for connection in (*self._idle, *self._busy):
+            connection.sever()
+
+
+def encode_text_call(call: Call, name: str, most_bytes: int) -> bytes:
+    """Return the line of a call. Raises: BadArgumentError: text can't carry all of it."""
+    if call.types is not None or call.attachments:
+        text = (
+            f"{name}: the text protocol carries neither types nor attachments; use the binary one."
+        )
+        raise BadArgumentError(text)
+    service = call.service
+    if call.group is not None:
+        service = f"{call.group}/{service}"
+    if call.version != "0.0.0":
+        service = f"{service}:{call.version}"
+    return encode_invoke(service, call.method, call.args, most_bytes)
+
+
+def make_endpoint(address: Address, options: Options) -> BinaryEndpoint | TextEndpoint:
+    """Return the endpoint for the protocol of *options*; it opens nothing until it is called."""
+    if options.protocol == "dubbo":
+        return BinaryEndpoint(address, options)
+    return TextEndpoint(address, options)

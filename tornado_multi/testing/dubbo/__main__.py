@@ -1,0 +1,44 @@
+"""Serve com.example.AccountService: ``python -m tornado_multi.testing.dubbo --port 20880``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+
+from tornado_multi.testing.dubbo import DIALECTS, DubboProvider, Faults
+
+
+def main() -> None:
+    """Serve until TERM or INT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tornado_multi.testing.dubbo",
+        description="A Dubbo provider with com.example.AccountService, for demos and tests.",
+    )
+    parser.add_argument("--port", type=int, default=20880, help="on 127.0.0.1; 0: any free one")
+    parser.add_argument("--version", choices=DIALECTS, default="2.6.12", help="whose text to speak")
+    parser.add_argument(
+        "--delay-ms",
+        type=float,
+        nargs=2,
+        default=(0, 0),
+        metavar=("LEAST", "MOST"),
+        help="wait so long before each reply",
+    )
+    parser.add_argument(
+        "--split",
+        choices=["none", "random", "bytes"],
+        default="none",
+        help="send replies in pieces",
+    )
+    chosen = parser.parse_args()
+    least, most = chosen.delay_ms
+    faults = Faults(delay_s=(least / 1000, most / 1000), split=chosen.split)
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    with DubboProvider(dialect=DIALECTS[chosen.version], faults=faults, port=chosen.port) as made:
+        print(f"com.example.AccountService on dubbo://{made.address}", flush=True)
+        signal.sigwait(signals)
+
+
+if __name__ == "__main__":
+    main()
