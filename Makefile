@@ -7,7 +7,7 @@ TEST ?= tests
 N ?= 20
 # Programs that the tests run against, each with its Debian package if that has another name.
 PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
-	redis-server postgres=postgresql logrotate
+	redis-server postgres=postgresql logrotate ab=apache2-utils
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test check unit repeat soak bench bench-reliability docs format clean
@@ -17,7 +17,8 @@ help:  ## list the commands
 
 # exec: Ctrl-C reaches the supervisor itself, and nothing stands between it and the terminal.
 demo: $(VENV)/.installed  ## serve the demo app on http://127.0.0.1:8888 with 2 workers
-	@exec $(BIN)/tornado-multi serve demo_app:make_app --workers 2 --bind 127.0.0.1:8888
+	@$(if $(DUBBO),,$(BIN)/python -m tornado_multi.testing.dubbo --leave-with-parent >/dev/null &) \
+	exec $(BIN)/tornado-multi serve demo_app:make_app --workers 2 --bind 127.0.0.1:8888$(if $(DUBBO), -- --dubbo=$(DUBBO))
 
 test: check  ## everything: system packages, style, types, contracts, all tests
 	@sh tests/support/prepare_machine.sh $(PYTHON) $(PEERS)

@@ -12,6 +12,7 @@ from demo_app.accounts import AccountHandler, AccountsHandler, AccountStore
 from demo_app.chat import MAX_MESSAGE_BYTES, ChatHandler, ChatRoom
 from demo_app.delays import BlockHandler, SlowHandler
 from demo_app.downloads import DownloadHandler
+from demo_app.dubbo_accounts import DubboAccountHandler
 from demo_app.events import EventsHandler
 from demo_app.handler import NotFoundHandler, StaticHandler
 from demo_app.identity import WhoamiHandler
@@ -49,6 +50,7 @@ def make_app(*, debug: bool | None = None) -> Application:
         url(r"/whoami", WhoamiHandler),
         url(r"/api/accounts", AccountsHandler, {"store": store}),
         url(r"/api/accounts/([^/]+)", AccountHandler, {"store": store}),
+        url(r"/account/([^/]+)", DubboAccountHandler),
         url(r"/chat", ChatHandler, {"room": room}),
         url(r"/events", EventsHandler),
         url(r"/upload", UploadHandler),

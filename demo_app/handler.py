@@ -24,7 +24,7 @@ class RequestRefusedError(HTTPError):
 
 
 class DemoHandler(RequestHandler):
-    """Answers errors as JSON under /api, and as a small page everywhere else."""
+    """Answers errors as JSON under /api and /account, and as a small page everywhere else."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with what went wrong.
@@ -77,7 +77,7 @@ class StaticHandler(DemoHandler, StaticFileHandler):
 
 def is_api_path(path: str) -> bool:
     """Whether errors under *path* are told as JSON."""
-    return path == "/api" or path.startswith("/api/")
+    return path == "/api" or path.startswith(("/api/", "/account/"))
 
 
 def parse_number(

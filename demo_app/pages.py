@@ -20,6 +20,7 @@ LINKS = (
     Link("GET", "/api/accounts", "all accounts of this worker"),
     Link("GET", "/api/accounts/1", "one account"),
     Link("POST", "/api/accounts", 'add one: {"owner": "Barbara", "balance_cents": 500}'),
+    Link("GET", "/account/4711", "an account that a Dubbo service keeps"),
     Link("GET", "/events?interval_ms=500&count=10", "ten server-sent events"),
     Link("POST", "/upload", "count and hash a body of up to 1 GiB; PUT does the same"),
     Link("GET", "/download?size_bytes=1048576", "1 MiB of bytes known in advance"),

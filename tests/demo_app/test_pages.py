@@ -66,6 +66,7 @@ async def test_the_page_lists_what_is_mounted(
     assert debug == ("/block" in page)
 
 
+@pytest.mark.usefixtures("account_provider")
 @pytest.mark.parametrize("debug", [True])
 @pytest.mark.gen_test
 async def test_every_link_leads_somewhere(

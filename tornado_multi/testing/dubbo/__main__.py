@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 
+from tornado_multi.process.linux import die_with_parent_thread
 from tornado_multi.testing.dubbo import DIALECTS, DubboProvider, Faults
 
 
@@ -30,14 +32,24 @@ def main() -> None:
         default="none",
         help="send replies in pieces",
     )
+    parser.add_argument(
+        "--leave-with-parent", action="store_true", help="end when the process that started it does"
+    )
     chosen = parser.parse_args()
     least, most = chosen.delay_ms
     faults = Faults(delay_s=(least / 1000, most / 1000), split=chosen.split)
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    with DubboProvider(dialect=DIALECTS[chosen.version], faults=faults, port=chosen.port) as made:
-        print(f"com.example.AccountService on dubbo://{made.address}", flush=True)
-        signal.sigwait(signals)
+    if chosen.leave_with_parent:
+        die_with_parent_thread(signal.SIGTERM)
+    made = DubboProvider(dialect=DIALECTS[chosen.version], faults=faults, port=chosen.port)
+    try:
+        made.start()
+    except OSError as error:
+        sys.exit(f"No provider on 127.0.0.1:{chosen.port}: {error.strerror}. Take another --port.")
+    print(f"com.example.AccountService on dubbo://{made.address}", flush=True)
+    signal.sigwait(signals)
+    made.stop()
 
 
 if __name__ == "__main__":
