@@ -13,7 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import tornado_multi
-from benchmarks import fork_safety_figures, log_figures, process_figures, resource_figures
+from benchmarks import (
+    dubbo_figures,
+    fork_safety_figures,
+    log_figures,
+    process_figures,
+    resource_figures,
+)
 from benchmarks.figures import Figure, as_table
 
 BENCHMARKS = {
@@ -29,6 +35,7 @@ BENCHMARKS = {
     "audit": fork_safety_figures.audit,
     "preloading": fork_safety_figures.preloading,
     "resources": resource_figures.accessors,
+    "dubbo": dubbo_figures.cpu_per_call,
 }
 
 

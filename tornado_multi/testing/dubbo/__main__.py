@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 
@@ -46,7 +47,9 @@ def main() -> None:
     try:
         made.start()
     except OSError as error:
-        sys.exit(f"No provider on 127.0.0.1:{chosen.port}: {error.strerror}. Take another --port.")
+        sys.exit(
+            f"No provider on 127.0.0.1:{chosen.port}: {os.strerror(error.errno or 0)}. Take another --port."
+        )
     print(f"com.example.AccountService on dubbo://{made.address}", flush=True)
     signal.sigwait(signals)
     made.stop()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ANSWER_WITHIN_S = 10.0
+PIECES_APART_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,10 +253,14 @@ class _Connection(asyncio.Protocol):
             self.write(whole[: faults.cut_after_bytes])
             self.close()
             return
-        for piece in _pieces(whole, faults):
+        first, *others = _pieces(whole, faults)
+        self.write(first)
+        for piece in others:
+            await asyncio.sleep(PIECES_APART_S)
             self.write(piece)
-            await asyncio.sleep(0.0005 if piece else 0)
-        self.write(beats + faults.junk)
+        if beats or faults.junk:
+            await asyncio.sleep(0)
+            self.write(beats + faults.junk)
 
 
 def _pieces(data: bytes, faults: Faults) -> list[bytes]:
