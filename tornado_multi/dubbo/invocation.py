@@ -6,6 +6,8 @@ objects back as maps with a key ``class``.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,7 +32,10 @@ from tornado_multi.dubbo.hessian import (
     JavaLong,
     JavaObject,
     Reader,
+    Start,
     Writer,
+    decode,
+    encode,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +49,8 @@ _EXCEPTION, _VALUE, _NULL = 0, 1, 2
 _WITH_ATTACHMENTS = 3
 """Added to the three above when a map follows."""
 _KINDS = frozenset(range(6))
+SHORT_BYTES = 128
+"""Of attachments: longer ones are hardly ever the same twice."""
 
 
 @dataclass(frozen=True)
@@ -74,28 +81,62 @@ def encode_call(call: Call, timeout_s: float) -> bytes:
 
     Raises: BadArgumentError: an argument has no form in Hessian, or does not fit its type.
     """
-    attachments = {
-        **call.attachments,
-        "path": call.service,
-        "interface": call.service,
-        "version": call.version,
-        "timeout": str(max(1, round(timeout_s * 1000))),
-        "generic": "true",
-    }
-    if call.group is not None:
-        attachments["group"] = call.group
-    writer = Writer()
+    timeout_ms = max(1, round(timeout_s * 1000))
     try:
-        args = _typed_args(call)
-        for text in (PROTOCOL_VERSION, call.service, call.version, "$invoke", _DESCRIPTOR):
-            writer.write(text)
-        writer.write(call.method)
-        writer.write(None if call.types is None else JavaArray("[string", call.types))
-        writer.write(JavaArray("[object", args))
-        writer.write(attachments)
+        writer = Writer.after(_start_of(call.service, call.version, call.method, call.types))
+        writer.write(JavaArray("[object", _typed_args(call)))
+        usual = _usual_attachments(call.service, call.version, call.group, timeout_ms)
+        if call.attachments:
+            writer.write({**call.attachments, **usual.values})
+        else:
+            writer.out += usual.out
     except HessianError as error:
         raise BadArgumentError(f"{call.service}.{call.method}: {error}") from error
     return bytes(writer.out)
+
+
+@functools.lru_cache(maxsize=1024)
+def _start_of(service: str, version: str, method: str, types: tuple[str, ...] | None) -> Start:
+    """Return what all calls of a method begin with."""
+    writer = Writer()
+    for text in (PROTOCOL_VERSION, service, version, "$invoke", _DESCRIPTOR, method):
+        writer.write(text)
+    writer.write(None if types is None else JavaArray("[string", types))
+    return writer.start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachments:
+    """What goes with each call of a service, and how it is written where nothing else does."""
+
+    values: dict[str, str]
+    out: bytes
+
+
+@functools.lru_cache(maxsize=1024)
+def _usual_attachments(
+    service: str, version: str, group: str | None, timeout_ms: int
+) -> _Attachments:
+    values = {
+        "path": service,
+        "interface": service,
+        "version": version,
+        "timeout": str(timeout_ms),
+        "generic": "true",
+    }
+    if group is not None:
+        values["group"] = group
+    return _Attachments(values, encode(values))
+
+
+@functools.lru_cache(maxsize=256)
+def _told(data: bytes) -> dict[str, Any] | None:
+    """Return the attachments of an answer, mostly the same for all. None: they are no short map.
+
+    Raises: HessianError: they can't be read by themselves, which those can't that refer back.
+    """
+    value = decode(data)
+    return value if isinstance(value, dict) else None
 
 
 def decode_answer(status: int, body: bytes, name: str) -> Answer:
@@ -114,12 +155,20 @@ def decode_answer(status: int, body: bytes, name: str) -> Answer:
         if type(kind) is not int or kind not in _KINDS:
             raise BadReplyError(f"The answer of {name} is of the unknown kind {kind!r:.40}.")
         value = None if kind in {_NULL, _NULL + _WITH_ATTACHMENTS} else reader.read()
-        attachments = {} if reader.is_at_end() else reader.read()
+        attachments = {} if reader.is_at_end() else _attachments(reader)
     except HessianError as error:
         raise BadReplyError(f"The answer of {name} can't be read: {error}") from error
     if kind in {_EXCEPTION, _EXCEPTION + _WITH_ATTACHMENTS}:
         raise _remote_error(value, name)
     return Answer(value, attachments if isinstance(attachments, dict) else {})
+
+
+def _attachments(reader: Reader) -> Any:
+    rest = reader.data[reader.position :]
+    if len(rest) <= SHORT_BYTES:
+        with contextlib.suppress(HessianError):
+            return dict(_told(rest) or {})
+    return reader.read()
 
 
 # --- arguments ------------------------------------------------------------------------------------

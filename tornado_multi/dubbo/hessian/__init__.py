@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from tornado_multi.dubbo.hessian.reader import Reader, decode
 from tornado_multi.dubbo.hessian.values import HessianError, JavaArray, JavaLong, JavaObject
-from tornado_multi.dubbo.hessian.writer import Writer, encode
+from tornado_multi.dubbo.hessian.writer import Start, Writer, encode
 
 __all__ = [
     "HessianError",
@@ -26,6 +26,7 @@ __all__ = [
     "JavaLong",
     "JavaObject",
     "Reader",
+    "Start",
     "Writer",
     "decode",
     "encode",

@@ -65,8 +65,14 @@ class Reader:
 
         Raises: HessianError: the bytes are none, or end in its midst.
         """
-        while (code := self._byte()) == 0x43:  # "C": a definition stands before the first object
+        position = self.position
+        if position >= len(self.data):
+            raise HessianError("The data ends in the midst of a value.")
+        code = self.data[position]
+        self.position = position + 1
+        while code == 0x43:  # "C": a definition stands before the first object
             self._define()
+            code = self._byte()
         return _READERS[code](self, code)
 
     # --- scalars ----------------------------------------------------------------------------------
@@ -119,6 +125,12 @@ class Reader:
     # --- strings and bytes ------------------------------------------------------------------------
 
     def _string(self, code: int) -> str:
+        if code < 0x20:  # most names and keys: short, and ASCII
+            end = self.position + code
+            raw = self.data[self.position : end]
+            if len(raw) == code and raw.isascii():
+                self.position = end
+                return raw.decode("ascii")
         parts = []
         while code == 0x52:  # "R": more chunks follow
             parts.append(self._text(self._unsigned(2)))

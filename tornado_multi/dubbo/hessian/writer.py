@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,15 @@ def encode(*values: Any) -> bytes:
     return bytes(writer.out)
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first values of many messages that begin alike, written once."""
+
+    out: bytes
+    types: tuple[str, ...]
+    containers: int
+
+
 class Writer:
     """Writes values to ``out``; a container that comes again is written as a reference."""
 
@@ -51,11 +61,26 @@ class Writer:
         self.out = bytearray()
         self._numbers: dict[int, int] = {}
         """id of a container -> its number, in order of their start"""
+        self._first_number = 0
         self._kept: list[Any] = []
         """Containers whose id is in use here must live."""
         self._types: dict[str, int] = {}
         self._definitions: dict[tuple[str, ...], int] = {}
         self._depth = 0
+
+    @classmethod
+    def after(cls, start: Start) -> Writer:
+        """Return a writer that goes on where another one was."""
+        writer = cls()
+        writer.out += start.out
+        writer._types = {name: number for number, name in enumerate(start.types)}
+        writer._first_number = start.containers
+        return writer
+
+    def start(self) -> Start:
+        """Return what was written, for others to go on from; its containers can't be referred to."""
+        containers = self._first_number + len(self._numbers)
+        return Start(bytes(self.out), tuple(self._types), containers)
 
     def write(self, value: Any) -> None:
         """Write one value, by its type.
@@ -122,9 +147,11 @@ class Writer:
 
     def string(self, value: str) -> None:
         """Write text, each UTF-16 unit in up to three bytes (CESU-8)."""
-        if len(value) < 32 and value.isascii():
-            self.out.append(len(value))
-            self.out += value.encode("ascii")
+        length = len(value)
+        if length < 32 and value.isascii():
+            out = self.out
+            out.append(length)
+            out += value.encode("ascii")
             return
         units = value if value.isascii() else _ASTRAL.sub(_as_surrogates, value)
         begin = 0
@@ -243,7 +270,7 @@ class Writer:
             self.out.append(0x51)
             self.number(known)
             return False
-        self._numbers[id(container)] = len(self._numbers)
+        self._numbers[id(container)] = self._first_number + len(self._numbers)
         self._kept.append(container)
         return True
 
