@@ -518,6 +518,22 @@ def test_the_other_sides_heartbeats_are_answered() -> None:
         run(provider, steps)
 
 
+@pytest.mark.parametrize("version", ["", "2.6.12", "3.3.1 qos"])
+def test_a_ping_tells_whether_a_provider_lives(version: str) -> None:
+    """A heartbeat, or an empty line; it calls no method."""
+
+    async def main() -> None:
+        async with client_of(provider, version, patience_s=0, retries=0) as client:
+            await client.ping()
+            assert [] == [command for command in provider.commands if command]
+            await asyncio.to_thread(provider.stop)
+            with pytest.raises(errors.UnreachableError):
+                await client.ping()
+
+    with served(version) as provider:
+        asyncio.run(main())
+
+
 def test_a_silent_connection_is_asked_and_then_given_up() -> None:
     """After heartbeat_s without a byte it sends a heartbeat; it lives as long as they are answered."""
 

@@ -15,7 +15,14 @@ from tornado_multi.dubbo.errors import (
     NotSentError,
     OutcomeUnknownError,
 )
-from tornado_multi.dubbo.frames import Frame, FrameReader, encode_frame, heartbeat, heartbeat_answer
+from tornado_multi.dubbo.frames import (
+    NULL,
+    Frame,
+    FrameReader,
+    encode_frame,
+    heartbeat,
+    heartbeat_answer,
+)
 from tornado_multi.dubbo.sockets import has_something_to_read, let_the_loop_read, sever
 
 if TYPE_CHECKING:
@@ -73,6 +80,14 @@ class BinaryConnection(asyncio.Protocol):
         Raises: NotSentError; CallTimeoutError; OutcomeUnknownError: the connection broke.
             BadReplyError: what came is no frame.
         """
+        return await self._ask(Frame(0, body, is_request=True, is_two_way=True), timeout_s, name)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Send a heartbeat and wait for its answer. Raises: as ``call`` does."""
+        beat = Frame(0, NULL, is_request=True, is_two_way=True, is_event=True)
+        await self._ask(beat, timeout_s, "ping")
+
+    async def _ask(self, frame: Frame, timeout_s: float, name: str) -> Frame:
         deadline_s = self._loop.time() + timeout_s
         if not self._may_write.is_set():
             await self._wait_to_write(timeout_s, name)
@@ -84,9 +99,7 @@ class BinaryConnection(asyncio.Protocol):
         self._pending[number] = answer
         timer = self._loop.call_at(deadline_s, self._time_out, number, name, timeout_s)
         try:
-            self._transport.write(
-                encode_frame(Frame(number, body, is_request=True, is_two_way=True))
-            )
+            self._transport.write(encode_frame(frame, number))
             return await answer
         finally:
             timer.cancel()
@@ -161,7 +174,7 @@ class BinaryConnection(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         if not frame.is_request:
-            answer = None if frame.is_event else self._pending.get(frame.id)
+            answer = self._pending.get(frame.id)
             if answer is not None and not answer.done():
                 answer.set_result(frame)
             elif not frame.is_event:

@@ -220,6 +220,18 @@ class DubboClient:
         """Return what a provider says of itself: ``OK``, ``WARN`` or ``ERROR``. Asked in text."""
         return (await self._command(encode_command("status"), "status")).strip()
 
+    async def ping(self) -> None:
+        """Have a provider say that it lives: a check for ``per_process(health=...)``.
+
+        Raises: DubboError: none does.
+        """
+
+        async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> None:
+            connect_s = min(self._options.connect_timeout_s, left_s)
+            await endpoint.ping(min(self._options.timeout_s, left_s), connect_s)
+
+        await self._try(ask, ("", "", None), "ping", is_idempotent=True)
+
     async def close(self) -> None:
         """Close all connections; calls under way fail with OutcomeUnknownError."""
         live, self._live = self._live, None

@@ -19,7 +19,7 @@ from tornado_multi.dubbo.errors import (
 )
 from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
 from tornado_multi.dubbo.sockets import connect
-from tornado_multi.dubbo.telnet.commands import QOS_BYTES, encode_invoke
+from tornado_multi.dubbo.telnet.commands import END, QOS_BYTES, encode_invoke
 from tornado_multi.dubbo.telnet.replies import (
     decode_reply,
     leaves_connection_in_doubt,
@@ -61,6 +61,13 @@ class BinaryEndpoint:
             connection = await self._open(connect_timeout_s)
         frame = await connection.call(body, timeout_s, name)
         return decode_answer(frame.status, frame.body, name)
+
+    async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:
+        """Have a heartbeat answered. Raises: DubboError: it is not."""
+        connection = self._idlest()
+        if connection is None or not await connection.is_alive():
+            connection = await self._open(connect_timeout_s)
+        await connection.ping(timeout_s)
 
     def _idlest(self) -> BinaryConnection | None:
         """Return the connection for the next call; None: another one is to be opened."""
@@ -147,6 +154,10 @@ class TextEndpoint:
     def as_text(self) -> TextEndpoint:
         """Return an endpoint for commands in text on the same port."""
         return self
+
+    async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:
+        """Have an empty line answered. Raises: DubboError: it is not."""
+        await self.command(END, "ping", timeout_s, connect_timeout_s)
 
     @property
     def _most_line_bytes(self) -> int:
