@@ -53,6 +53,7 @@ class AccountHandler(RequestHandler):
             got = type(error).__name__
         verdict = "right" if sent == got else "WRONG"
         print(f"sent {sent} got {got} {verdict}\n", end="", flush=True)
+        self.set_status(200 if sent == got else 500)
         self.write(f"{verdict}\n")
 
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHOP_PAGE = "docs/howto/start-a-service.md"
-CHECKOUT_PAGES = ("README.md", "docs/tutorial.md", "docs/explanation/two-bugs.md")
+CHECKOUT_PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/explanation/two-bugs.md",
+    "docs/explanation/one-connection-for-four.md",
+)
 ROOT_PAGES = ("docs/howto/behind-a-proxy.md", "docs/howto/run-as-another-user.md")
 """They need another group, or user, than our own."""
 

@@ -41,6 +41,8 @@ MASKS = {
     # Which threads have begun by now differs, and so does how much harm is done; 0 is no harm.
     "threads of a library": r' native threads? (?P<threads>"[\w:-]+"(?:, "[\w:-]+")*)',
     "replies that got mixed up": r": (?P<damage>[1-9]\d*) of \d+ replies",
+    "whose reply it was": r"^sent (?P<sent>\d+) got (?P<got>\w+) ",
+    "requests that were answered wrongly": r"^Non-2xx responses: +(?P<damage>[1-9]\d*)",
     "lines that are lost": r", (?P<damage>[1-9]\d*) log lines",
     # Which worker answers is the kernel's choice, so neither its number nor its count is compared.
     "which worker answered": r'"fork_id": (?P<fork_id>\d+)\b',
