@@ -55,7 +55,11 @@ def _fingerprint() -> str:
 
 
 def _sources() -> list[Path]:
-    return [path for path in SOURCES.rglob("*") if path.is_file() and path.suffix in {".java", ".properties", ".xml"}]
+    return [
+        path
+        for path in SOURCES.rglob("*")
+        if path.is_file() and path.suffix in {".java", ".properties", ".xml"}
+    ]
 
 
 def _whole_class_path(place: Path, module: str) -> str | None:

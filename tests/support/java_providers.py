@@ -1,6 +1,6 @@
 """Real Dubbo providers in Java, each in a network of its own: 2.x can't listen on loopback alone.
 
-The service is ``com.example.AccountService`` of tests/java. A provider ends when its standard input
+The service is that of tests/java, whose calls are in ``account_calls``. A provider ends when its standard input
 does, so it does not outlive the tests.
 Runs in: tests.
 """
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MODULES = {"2.6.12": "dubbo26", "2.7.23": "dubbo27", "3.3.6": "dubbo33"}
 """By the version of Dubbo, the module of tests/java."""
-SERVICE = "com.example.AccountService"
 PORT = 20880
 QOS_PORT = 22222
 TELNET = "ls,invoke,cd,pwd,ps,status,select,help,exit,count,trace,clear,log"
@@ -35,6 +34,7 @@ FLAGS = [
     *("-Xmx384m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "math", "util")),
     "-Djava.net.preferIPv4Stack=true",
+    "-Duser.timezone=UTC",
     "-Ddubbo.application.logger=jdk",
 ]
 _READY = re.compile(r"^READY port=(\d+) qos=(\d+)$", re.MULTILINE)
@@ -101,15 +101,13 @@ class JavaProvider:
 
     def restart(self) -> None:
         """Start it again at the same place, after its end if it has not ended yet."""
-        if self.process.poll() is None:
-            self.kill()
+        self.kill()
         self._start()
 
     def close(self) -> None:
         """End it, and prove that nobody is left in a network of its own."""
         try:
-            if self.process.poll() is None:
-                self.kill()
+            self.kill()
             if self._own_network is not None:
                 self._own_network.wait_empty()
         finally:
@@ -120,7 +118,12 @@ class JavaProvider:
     def _start(self) -> None:
         said = self.directory / "said"
         java = [
-            *("java", *FLAGS, f"-Duser.home={self.directory}", f"-Djava.io.tmpdir={self.directory}"),
+            *(
+                "java",
+                *FLAGS,
+                f"-Duser.home={self.directory}",
+                f"-Djava.io.tmpdir={self.directory}",
+            ),
             *("-cp", self._class_path, "com.example.Provider", *self._arguments),
         ]
         with said.open("wb") as out, (self.directory / "log").open("ab") as log:

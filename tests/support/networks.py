@@ -66,7 +66,7 @@ class OwnNetwork:
 
     def close(self) -> None:
         """Let the network go; it is gone when the last process in it has ended."""
-        if not self._holder.poll():
+        if self._holder.returncode is None:
             os.close(self._fd)
             self._holder.communicate(timeout=30)  # closes its standard input, at which it ends
 
@@ -120,9 +120,7 @@ class OwnNetwork:
         result: T = outcome[1]
         return result
 
-    def run_async(
-        self, make: Callable[[], Coroutine[Any, Any, T]], *, within_s: float = 60.0
-    ) -> T:
+    def run_async(self, make: Callable[[], Coroutine[Any, Any, T]], *, within_s: float = 60.0) -> T:
         """Run the coroutine that *make* returns in a loop of its own, in a thread that is inside."""
 
         async def limited() -> T:
