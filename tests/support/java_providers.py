@@ -31,7 +31,7 @@ QOS_PORT = 22222
 TELNET = "ls,invoke,cd,pwd,ps,status,select,help,exit,count,trace,clear,log"
 """What 2.7.23 takes for its text commands; others have them on anyway."""
 FLAGS = [
-    *("-Xmx384m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
+    *("-Xmx256m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "math", "util")),
     "-Djava.net.preferIPv4Stack=true",
     "-Duser.timezone=UTC",
