@@ -167,6 +167,7 @@ FAILURES: list[tuple[str, type[errors.DubboError], str]] = [
     ("Invalid json argument, cause: syntax error", errors.BadArgumentError, "key class"),
     ("No such method add in service t.Svc", errors.NoSuchMethodError, "types of the arguments"),
     ("No such service t.Nope", errors.NoSuchServiceError, "ls shows"),
+    ("No such service: t.Nope", errors.NoSuchServiceError, "ls shows"),
     ("Failed to find service !", errors.NoSuchServiceError, "ls shows"),
     ("Not found class t.User, cause: t.User", errors.BadArgumentError, "does not have"),
     (

@@ -157,7 +157,7 @@ _ADVICE: list[tuple[re.Pattern[str], type[DubboError], str]] = [
         "QoS lets this address not in: look at dubbo.application.qos-accept-foreign-ip-whitelist.",
     ),
     (
-        re.compile("No such service |Failed to find service|service not found"),
+        re.compile("No such service:? |Failed to find service|service not found"),
         NoSuchServiceError,
         "ls shows what the provider exports.",
     ),
@@ -263,13 +263,22 @@ def failure(text: str, name: str) -> DubboError:
     thrown = _FAILED.match(said)
     if thrown is not None:
         return _remote_error(thrown["thrown"])
-    for pattern, kind, advice in _ADVICE:
-        if pattern.match(said):
-            return kind(f"{name}: the provider says: {said:.300}\n{advice}")
+    known = refusal(said, name)
+    if known is not None:
+        return known
     if said == "null":
         text = "the provider could not match a null argument (a fault of 2.5.7 to 2.6.3)"
         return NoSuchMethodError(f"{name}: {text}.")
     return BadReplyError(f"{name}: the reply is none that is known: {said!r:.300}.")
+
+
+def refusal(text: str, name: str) -> DubboError | None:
+    """Return the error if a reply to any command is one of the texts that refuse it."""
+    said = text.strip()
+    for pattern, kind, advice in _ADVICE:
+        if pattern.match(said):
+            return kind(f"{name}: the provider says: {said:.300}\n{advice}")
+    return None
 
 
 def _remote_error(text: str) -> RemoteError:
