@@ -28,33 +28,30 @@ pytestmark = pytest.mark.process
 OLD, MIDDLE, NEW = MODULES
 CALLS_UNDER_WAY = 50
 NUMBERS = 3000
-PROTOCOLS = [
-    pytest.param(version, protocol, id=f"{version}-{protocol}")
-    for version in MODULES
-    for protocol in ("dubbo", "qos" if version == NEW else "telnet")
-]
-both_protocols = pytest.mark.parametrize(
-    ("java_provider", "protocol"), PROTOCOLS, indirect=["java_provider"]
-)
 
 
 def run(
-    provider: JavaProvider,
-    protocol: str,
-    steps: Callable[[DubboClient], Awaitable[Any]],
-    **options: Any,
+    provider: JavaProvider, protocol: str, steps: Callable[[DubboClient], Awaitable[Any]]
 ) -> Any:
     """Run steps with a client of their own, in the provider's network."""
     port = provider.qos_port if protocol == "qos" else provider.port
 
     async def main() -> Any:
-        async with DubboClient(provider.host, port, protocol=protocol, **options) as client:
+        async with DubboClient(provider.host, port, protocol=protocol) as client:
             return await steps(client)
 
-    return provider.network.run_async(main, within_s=120)
+    return provider.network.run_async(main)
 
 
-@both_protocols
+@pytest.mark.parametrize(
+    ("java_provider", "protocol"),
+    [
+        (version, protocol)
+        for version in MODULES
+        for protocol in ("dubbo", "qos" if version == NEW else "telnet")
+    ],
+    indirect=["java_provider"],
+)
 def test_every_call_and_every_failure(java_provider: JavaProvider, protocol: str) -> None:
     """Results and errors are those of the table, over each protocol that a version has."""
     is_binary = protocol == "dubbo"
@@ -91,40 +88,52 @@ def test_text_commands_that_a_version_no_longer_has(
     run(java_provider, protocol, steps)
 
 
-@pytest.mark.parametrize(("dubbo", "protocol"), PROTOCOLS)
-def test_a_provider_is_killed_and_comes_back(dubbo: str, protocol: str) -> None:
+@pytest.mark.parametrize("dubbo", MODULES)
+def test_a_provider_is_killed_and_comes_back(dubbo: str) -> None:
     """Calls in flight at that moment fail, each with its error; all others are answered rightly.
 
     A process that is killed closes its connections before its listener, so that some who connect
     again at once are cut off a second time.
     """
     with JavaProvider(dubbo) as provider:
-        counts = run(
-            provider,
-            protocol,
-            lambda client: add_through_restart(client, provider, is_binary=protocol == "dubbo"),
-            total_timeout_s=60,
-            patience_s=60,
-        )
+        counted = provider.network.run_async(lambda: call_through_restart(provider), within_s=120)
 
-    assert {"right", "OutcomeUnknownError"} >= counts.keys()
-    assert 3 * CALLS_UNDER_WAY >= counts["OutcomeUnknownError"]
-    assert NUMBERS == counts.total()
+    for counts in counted:
+        assert {"right", "OutcomeUnknownError"} >= counts.keys()
+        assert 3 * CALLS_UNDER_WAY >= counts["OutcomeUnknownError"]
+        assert NUMBERS == counts.total()
 
 
-async def add_through_restart(
-    client: DubboClient, provider: JavaProvider, *, is_binary: bool
+async def call_through_restart(provider: JavaProvider) -> list[Counter[str]]:
+    """Call in binary and in text at once, while the provider is started anew; count what came."""
+    patience = {"total_timeout_s": 60.0, "patience_s": 60.0}
+    is_new = provider.dubbo == NEW
+    text_address = f"{provider.host}:{provider.qos_port if is_new else provider.port}"
+    a_third_is_done = asyncio.Event()
+    async with (
+        DubboClient(provider.host, provider.port, **patience) as binary,
+        DubboClient(text_address, protocol="qos" if is_new else "telnet", **patience) as text,
+    ):
+        counting = [
+            asyncio.ensure_future(add_many(binary, ("long", "long"), a_third_is_done)),
+            asyncio.ensure_future(add_many(text, None, a_third_is_done)),
+        ]
+        await a_third_is_done.wait()
+        await asyncio.to_thread(provider.restart)
+        return await asyncio.gather(*counting)
+
+
+async def add_many(
+    client: DubboClient, types: tuple[str, ...] | None, a_third_is_done: asyncio.Event
 ) -> Counter[str]:
-    """Call ``addLongs`` for each number, many at a time, while the provider is started anew."""
+    """Call ``addLongs`` for each number, many at a time."""
     counts: Counter[str] = Counter()
-    types = ("long", "long") if is_binary else None
     numbers = iter(range(NUMBERS))
-    restarts = []
 
     async def caller() -> None:
         for number in numbers:
             if number == NUMBERS // 3:
-                restarts.append(asyncio.ensure_future(asyncio.to_thread(provider.restart)))
+                a_third_is_done.set()
             try:
                 value = await client.invoke(SERVICE, "addLongs", number, 1, types=types)
             except errors.DubboError as error:
@@ -133,5 +142,4 @@ async def add_through_restart(
                 counts["right" if value == number + 1 else "mixed up"] += 1
 
     await asyncio.gather(*(caller() for _ in range(CALLS_UNDER_WAY)))
-    await asyncio.gather(*restarts)
     return counts
