@@ -6,8 +6,8 @@ COMPARED := .venv-compared
 TEST ?= tests
 N ?= 20
 # Programs that the tests run against, each with its Debian package if that has another name.
-PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
-	redis-server postgres=postgresql logrotate ab=apache2-utils
+PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux nsenter=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
+	redis-server postgres=postgresql logrotate ab=apache2-utils javac=default-jdk-headless mvn=maven
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test check unit repeat soak bench bench-reliability docs format clean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from support import postgres_server, redis_server
+from support import java_providers, postgres_server, redis_server
 from support.cluster import Cluster
 from support.echo import EchoServers
 from support.groups import control_groups
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.groups import MakeGroup
+    from support.java_providers import JavaProvider
     from support.postgres_server import PostgresServer
     from support.redis_server import RedisServer
 
@@ -69,3 +70,10 @@ def echo_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoServe
     """Servers that send lines back, over TCP, a unix socket and TLS, and one of HTTP."""
     with EchoServers(tmp_path_factory.mktemp("echo")) as servers:
         yield servers
+
+
+@pytest.fixture(scope="session", params=java_providers.MODULES)
+def java_provider(request: pytest.FixtureRequest) -> Iterator[JavaProvider]:
+    """A real Dubbo provider of each version in turn, for all tests of this run; never ended by one."""
+    with java_providers.JavaProvider(request.param, payload=64 * 1024 * 1024) as provider:
+        yield provider

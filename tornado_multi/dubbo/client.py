@@ -30,6 +30,7 @@ from tornado_multi.dubbo.options import Options
 from tornado_multi.dubbo.resolving import FixedAddresses, Resolver
 from tornado_multi.dubbo.standing import Standing, choose
 from tornado_multi.dubbo.telnet.commands import encode_command, encode_ls
+from tornado_multi.dubbo.telnet.listings import parse_ls, parse_status
 from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.resources import lives
 
@@ -209,16 +210,19 @@ class DubboClient:
         return BlockingClient(self)
 
     async def ls(self, service: str | None = None) -> list[str]:
-        """Return the services of a provider, or the methods of one, as its ``ls`` lists them.
+        """Return the services of a provider, or the methods of one with their types.
 
-        Asked in text, whatever the protocol: from 3.0.2 on only QoS answers.
+        Asked in text, whatever the protocol: from 3.0.2 on only QoS answers, and lists services
+        alone. Raises: RefusedError: this provider does not list them.
         """
-        text = await self._command(encode_ls(service), "ls")
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return parse_ls(await self._command(encode_ls(service), "ls"), "ls", service)
 
     async def status(self) -> str:
-        """Return what a provider says of itself: ``OK``, ``WARN`` or ``ERROR``. Asked in text."""
-        return (await self._command(encode_command("status"), "status")).strip()
+        """Return what a provider says of itself: ``OK``, ``WARN`` or ``ERROR``.
+
+        Asked in text. Raises: RefusedError: it does not say; QoS and 3.x don't.
+        """
+        return parse_status(await self._command(encode_command("status"), "status"), "status")
 
     async def ping(self) -> None:
         """Have a provider say that it lives: a check for ``per_process(health=...)``.

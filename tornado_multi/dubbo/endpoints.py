@@ -19,7 +19,7 @@ from tornado_multi.dubbo.errors import (
 )
 from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
 from tornado_multi.dubbo.sockets import connect
-from tornado_multi.dubbo.telnet.commands import END, QOS_BYTES, encode_invoke
+from tornado_multi.dubbo.telnet.commands import HANDSHAKE, QOS_BYTES, encode_invoke
 from tornado_multi.dubbo.telnet.replies import (
     decode_reply,
     leaves_connection_in_doubt,
@@ -156,8 +156,8 @@ class TextEndpoint:
         return self
 
     async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:
-        """Have an empty line answered. Raises: DubboError: it is not."""
-        await self.command(END, "ping", timeout_s, connect_timeout_s)
+        """Have a blank line answered. Raises: DubboError: it is not."""
+        await self.command(HANDSHAKE, "ping", timeout_s, connect_timeout_s)
 
     @property
     def _most_line_bytes(self) -> int:

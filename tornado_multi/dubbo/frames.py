@@ -19,7 +19,10 @@ MAGIC = b"\xda\xbb"
 HESSIAN2 = 2
 """The serialization that every Dubbo has."""
 MOST_BODY_BYTES = 64 * 1024 * 1024
-"""A provider sets no limit to what it sends."""
+"""What we take. A provider sends no more than its own ``dubbo.protocol.payload``, which may be higher."""
+PAYLOAD_BYTES = 8 * 1024 * 1024
+"""Dubbo's default for the body of a request and of an answer. A larger request gets no answer from
+2.x and a failure from 3.x; in place of a larger answer comes a failure from all."""
 _HEADER = struct.Struct(">2sBBqi")
 _REQUEST, _TWO_WAY, _EVENT, _SERIALIZATION = 0x80, 0x40, 0x20, 0x1F
 NULL = b"N"

@@ -259,8 +259,36 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 
 # --- failures -------------------------------------------------------------------------------------
 
-_NO_SERVICE = re.compile("Not found exported service|service not found", re.IGNORECASE)
-_NO_METHOD = re.compile(r"NoSuchMethodException|Not unique method for method name")
+_NO_SERVICE = re.compile(
+    # The last one is all that 3.x says when it knows no such service, version or group.
+    r"Not found exported service|service not found"
+    r"|Fail to decode request due to: RpcInvocation \[methodName=\$invoke, parameterTypes=null\]",
+    re.IGNORECASE,
+)
+_NO_METHOD = re.compile(
+    r"NoSuchMethodException|Not unique method for method name|No such method "
+    r"|args\.length != types\.length"
+)
+_LOOKS_FOR_METHOD = re.compile(
+    r"[^\n]*\n[^\n]*\n\s*at [\w.]*\.GenericFilter\.invoke.*"
+    r"^Caused by: java\.lang\.(?:NoSuchMethod|ClassNotFound)Exception",
+    re.DOTALL | re.MULTILINE,
+)
+"""A trace from the place where the provider looks for the method; its message is a bare name."""
+_TAKES_ARGUMENTS = re.compile(r"^\s*at [\w.]*\.PojoUtils\.realize", re.MULTILINE)
+"""A trace from the place where the provider makes Java objects of the arguments."""
+_TOO_LARGE = re.compile(r"Data length too large")
+_JAVA_ERROR = re.compile(
+    r"(?:[\w.$]*\.RpcException: )?(?P<class>(?:\w+\.)+[\w$]+)(?:: (?P<message>.*))?"
+)
+_BY_STATUS: dict[int, type[DubboError]] = {
+    Status.CLIENT_TIMEOUT: CallTimeoutError,
+    Status.SERVER_TIMEOUT: CallTimeoutError,
+    Status.BAD_REQUEST: RefusedError,
+    Status.CLIENT_ERROR: RefusedError,
+    Status.THREADS_EXHAUSTED: OverloadedError,
+}
+_NAME_TYPES = "Name the parameter types (types=[...]) as the Java interface has them."
 
 
 def _failure(status: int, text: str, name: str) -> DubboError:
@@ -270,16 +298,26 @@ def _failure(status: int, text: str, name: str) -> DubboError:
     if status == Status.SERVICE_NOT_FOUND or _NO_SERVICE.search(first):
         hint = " Look at the name, the version and the group."
         return NoSuchServiceError(f"{said}{hint}")
-    match status:
-        case Status.CLIENT_TIMEOUT | Status.SERVER_TIMEOUT:
-            return CallTimeoutError(said)
-        case Status.THREADS_EXHAUSTED:
-            return OverloadedError(said)
-        case Status.SERVICE_ERROR | Status.SERVER_ERROR:
-            return RemoteError("", first or f"status {status}", text)
-        case Status.BAD_REQUEST | Status.SERIALIZATION_ERROR | Status.CLIENT_ERROR:
-            return RefusedError(said)
-    return OutcomeUnknownError(said)
+    if _TOO_LARGE.search(first):
+        hint = (
+            " The call or its answer is larger than its dubbo.protocol.payload (8 MiB if not set)."
+        )
+        return OutcomeUnknownError(f"{said}{hint}")
+    if status in {Status.SERVICE_ERROR, Status.SERVER_ERROR}:
+        return _service_error(first or f"status {status}", text, said)
+    return _BY_STATUS.get(status, OutcomeUnknownError)(said)
+
+
+def _service_error(first: str, text: str, said: str) -> DubboError:
+    """Return the error for what went wrong round the method: what it raises itself has status OK."""
+    if _NO_METHOD.search(first) or _LOOKS_FOR_METHOD.match(text):
+        return NoSuchMethodError(f"{said} {_NAME_TYPES}")
+    if _TAKES_ARGUMENTS.search(text):
+        return RefusedError(f"{said} It can't make what the method takes of an argument.")
+    known = _JAVA_ERROR.fullmatch(first)
+    if known is None:
+        return RemoteError("", first, text)
+    return RemoteError(known["class"], known["message"] or "", text)
 
 
 def _remote_error(value: Any, name: str) -> DubboError:
@@ -291,11 +329,7 @@ def _remote_error(value: Any, name: str) -> DubboError:
     message = _text(fields.get("exceptionMessage") or fields.get("detailMessage"))
     class_name = _text(fields.get("exceptionClass")) or value.class_name
     if _NO_METHOD.search(f"{class_name}: {message}") and short in _GENERIC_EXCEPTIONS:
-        text = (
-            f"{name}: the provider says: {message} Name the parameter types (types=[...]) as the "
-            "Java interface has them."
-        )
-        return NoSuchMethodError(text)
+        return NoSuchMethodError(f"{name}: the provider says: {message} {_NAME_TYPES}")
     return RemoteError(class_name, message, _trace(fields.get("stackTrace")))
 
 

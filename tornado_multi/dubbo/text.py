@@ -18,7 +18,7 @@ from tornado_multi.dubbo.errors import (
     UnreachableError,
 )
 from tornado_multi.dubbo.sockets import has_something_to_read, let_the_loop_read, sever
-from tornado_multi.dubbo.telnet.commands import END
+from tornado_multi.dubbo.telnet.commands import HANDSHAKE
 from tornado_multi.dubbo.telnet.greeting import FOREIGN, HOW_TO_BE_LET_IN, Greeting
 from tornado_multi.dubbo.telnet.replies import ReplyReader
 
@@ -74,7 +74,7 @@ class TextConnection(asyncio.Protocol):
             while (prompt := greeting.prompt) is None:
                 if greeting.wants_line and self._transport is not None:
                     greeting.line_sent()
-                    self._transport.write(END)
+                    self._transport.write(HANDSHAKE)
                 await self._hear(deadline_s, greeting.quiet_s)
         except OutcomeUnknownError as error:
             what = greeting.explain()

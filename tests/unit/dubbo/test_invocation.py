@@ -195,7 +195,7 @@ def test_no_such_method(message: str) -> None:
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
     [
-        (25, "x", errors.RefusedError),
+        (25, "x", errors.OutcomeUnknownError),
         (30, "x", errors.CallTimeoutError),
         (31, "x", errors.CallTimeoutError),
         (35, "x", errors.OutcomeUnknownError),
@@ -216,6 +216,24 @@ def test_every_status(status: int, text: str, kind: type[errors.DubboError]) -> 
         decode_answer(status, encode(text), NAME)
 
     assert kind is type(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "class_name", "message"),
+    [
+        ("shop.Broken: no luck\n\tat shop.Filter.invoke", "shop.Broken", "no luck"),
+        ("org.apache.dubbo.rpc.RpcException: shop.Broken: no luck", "shop.Broken", "no luck"),
+        ("shop.Broken\n\tat shop.Filter.invoke", "shop.Broken", ""),
+        ("out of luck", "", "out of luck"),
+    ],
+)
+def test_the_class_of_an_error_round_the_method(text: str, class_name: str, message: str) -> None:
+    """Named as if the method had raised it, without Dubbo's own cover."""
+    with pytest.raises(errors.RemoteError) as caught:
+        decode_answer(70, encode(text), NAME)
+
+    assert (class_name, message) == (caught.value.class_name, caught.value.message)
+    assert text == caught.value.trace
 
 
 @pytest.mark.parametrize("body", ["", "96", "4e", "91", "9145", "026869", "78"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ REPLIES = [
     b"Use default service t.Svc.\r\nresult: 3\r\nelapsed: 0 ms.\r\ndubbo>",
     b"\r\nresult: 3\r\nelapsed: 0 ms.\r\ndubbo>",
 ]
+SAID_TWICE = "java.lang.IllegalStateException: not\r\ndubbo>enough"
 
 
 def read(data: bytes, *cuts: int, prompt: bytes = b"dubbo>") -> list[bytes]:
@@ -165,6 +167,7 @@ FAILURES: list[tuple[str, type[errors.DubboError], str]] = [
     ("Invalid json argument, cause: syntax error", errors.BadArgumentError, "key class"),
     ("No such method add in service t.Svc", errors.NoSuchMethodError, "types of the arguments"),
     ("No such service t.Nope", errors.NoSuchServiceError, "ls shows"),
+    ("No such service: t.Nope", errors.NoSuchServiceError, "ls shows"),
     ("Failed to find service !", errors.NoSuchServiceError, "ls shows"),
     ("Not found class t.User, cause: t.User", errors.BadArgumentError, "does not have"),
     (
@@ -212,6 +215,40 @@ def test_an_exception_of_the_method() -> None:
     assert caught.value.trace.startswith("at shop.Bank.pay(Bank.java:9)\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "class_name", "message"),
+    [
+        (f"{SAID_TWICE}\n{SAID_TWICE}\n\tat a.B.c(B:1)\r\n", "", "not\r\ndubbo>enough"),
+        ("java.lang.X: a\n\tat a.B.c(B:1)\r\n", "java.lang.X", "a"),
+        ("java.lang.X\njava.lang.X\n\tat a.B.c(B:1)\r\n", "java.lang.X", ""),
+        ("java.lang.X: a", "java.lang.X", "a"),
+        (
+            (
+                "java.lang.reflect.InvocationTargetException\n"
+                "java.lang.reflect.InvocationTargetException\n\tat a.B.c(B:1)\n"
+                f"Caused by: {SAID_TWICE}\n\tat shop.Bank.pay(B:1)\n\t... 38 more\n\r\n"
+            ),
+            "",
+            "not\r\ndubbo>enough",
+        ),
+        (
+            "java.lang.reflect.InvocationTargetException\n\tat a.B.c(B:1)\nCaused by: a.X\n\tat b",
+            "a.X",
+            "",
+        ),
+    ],
+)
+def test_what_the_method_itself_has_raised(text: str, class_name: str, message: str) -> None:
+    """Providers say it twice, and those of 2.7 and later cover it by that of the reflection."""
+    with pytest.raises(errors.RemoteError) as caught:
+        parse_invoke(f"Failed to invoke method pay, cause: {text}", "shop.Bank.pay")
+
+    assert (class_name or "java.lang.IllegalStateException", message) == (
+        caught.value.class_name,
+        caught.value.message,
+    )
+
+
 def test_an_exception_without_a_message() -> None:
     """The class alone."""
     with pytest.raises(errors.RemoteError, match=r"java\.lang\.NullPointerException"):
@@ -225,6 +262,20 @@ def test_a_result_that_is_no_json() -> None:
     """Never partial text as a result."""
     with pytest.raises(errors.BadReplyError, match="no JSON"):
         parse_invoke("{broken\r\nelapsed: 0 ms.\r\n", "t.Svc.m")
+
+
+def test_a_result_that_names_its_own_parts() -> None:
+    """A path is not what the method returned; a field of that name among others is."""
+    for text in ('{"$ref":"$"}', '[{"a":[1]},{"b":{"$ref":"$[0].a"}}]'):
+        with pytest.raises(errors.BadReplyError, match="Use the binary protocol"):
+            parse_invoke(f"{text}\r\nelapsed: 0 ms.\r\n", "t.Svc.m")
+    for text in ('{"$ref":"$","x":1}', '"{\\"$ref\\":1}"', '["$ref"]'):
+        assert json.loads(text) == parse_invoke(f"{text}\r\nelapsed: 0 ms.\r\n", "t.Svc.m")
+
+
+def test_a_reply_over_http() -> None:
+    """Neither a prompt nor the last end of a line."""
+    assert 7 == parse_invoke("Use default service t.Svc.\r\nresult: 7\r\nelapsed: 0 ms.", "t.Svc.m")
 
 
 def test_charsets() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 END = b"\r\n"
+HANDSHAKE = b"    " + END
+"""A blank line: its answer is the prompt alone. 3.3 looks at nothing shorter than five bytes."""
 SERVICE_PORT_BYTES = 8 * 1024 * 1024
 """Dubbo's default for ``payload``. Of a longer line a provider runs the rest as a new command."""
 QOS_BYTES = 2048

@@ -125,12 +125,14 @@ def take_events(held: bytearray) -> list[bytes]:
 
 
 _PREFACE = re.compile(r"(?:\r\n)?(?:Use default service (?P<service>\S*)\.\r\n)?(?:\r\n)?")
-_SUCCESS = re.compile(r"(?:result: )?(?P<value>[^\r\n]*)\r\nelapsed: \d+ ms\.\r\n")
-_FAILED = re.compile(
-    r"Failed to invoke method (?P<method>\S*), cause: (?P<class>[\w.$]+)(?:: (?P<message>.*))?",
-    re.DOTALL,
-)
+_SUCCESS = re.compile(r"(?:result: )?(?P<value>[^\r\n]*)\r\nelapsed: \d+ ms\.(?:\r\n)?")
+"""QoS leaves the last line end out when it answers over HTTP."""
+_FAILED = re.compile(r"Failed to invoke method \S*, cause: (?P<thrown>[\w.$]+.*)", re.DOTALL)
+_THROWN = re.compile(r"(?P<class>[\w.$]+)(?:: (?P<message>.*))?", re.DOTALL)
 _TRACE = re.compile(r"\n\s*at ")
+_CAUSE = re.compile(r"^Caused by: (?P<thrown>.*?)(?=\n\s*at |\Z)", re.DOTALL | re.MULTILINE)
+_COVER = "java.lang.reflect.InvocationTargetException"
+"""2.7 and later call methods by reflection, which covers what they raise."""
 _JAVA_TRACE_OF_FASTJSON = "com/alibaba/fastjson/JSON"
 
 _ADVICE: list[tuple[re.Pattern[str], type[DubboError], str]] = [
@@ -155,7 +157,7 @@ _ADVICE: list[tuple[re.Pattern[str], type[DubboError], str]] = [
         "QoS lets this address not in: look at dubbo.application.qos-accept-foreign-ip-whitelist.",
     ),
     (
-        re.compile("No such service |Failed to find service|service not found"),
+        re.compile("No such service:? |Failed to find service|service not found"),
         NoSuchServiceError,
         "ls shows what the provider exports.",
     ),
@@ -228,11 +230,31 @@ def parse_invoke(text: str, name: str) -> Any:
     success = _SUCCESS.fullmatch(rest)
     if success is not None:
         try:
-            return json.loads(success["value"])
+            value = json.loads(success["value"])
         except (ValueError, RecursionError) as error:
             text = f"{name}: the result is no JSON: {success['value']!r:.200}."
             raise BadReplyError(text) from error
+        if '"$ref"' in success["value"] and _has_reference(value):
+            text = (
+                f"{name}: the result names parts that it has more than once by their path ($ref), "
+                "as the library fastjson does. Use the binary protocol."
+            )
+            raise BadReplyError(text)
+        return value
     raise failure(rest, name)
+
+
+def _has_reference(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if item.keys() == {"$ref"}:
+                return True
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return False
 
 
 def failure(text: str, name: str) -> DubboError:
@@ -240,16 +262,39 @@ def failure(text: str, name: str) -> DubboError:
     said = text.strip()
     thrown = _FAILED.match(said)
     if thrown is not None:
-        message, *trace = _TRACE.split(thrown["message"] or "", maxsplit=1)
-        lines = f"at {trace[0]}" if trace else ""
-        return RemoteError(thrown["class"], message.strip(), lines)
-    for pattern, kind, advice in _ADVICE:
-        if pattern.match(said):
-            return kind(f"{name}: the provider says: {said:.300}\n{advice}")
+        return _remote_error(thrown["thrown"])
+    known = refusal(said, name)
+    if known is not None:
+        return known
     if said == "null":
         text = "the provider could not match a null argument (a fault of 2.5.7 to 2.6.3)"
         return NoSuchMethodError(f"{name}: {text}.")
     return BadReplyError(f"{name}: the reply is none that is known: {said!r:.300}.")
+
+
+def refusal(text: str, name: str) -> DubboError | None:
+    """Return the error if a reply to any command is one of the texts that refuse it."""
+    said = text.strip()
+    for pattern, kind, advice in _ADVICE:
+        if pattern.match(said):
+            return kind(f"{name}: the provider says: {said:.300}\n{advice}")
+    return None
+
+
+def _remote_error(text: str) -> RemoteError:
+    """Return the error for an exception as Java prints it, with its trace."""
+    said, *trace = _TRACE.split(text, maxsplit=1)
+    lines = f"at {trace[0]}" if trace else ""
+    middle = len(said) // 2
+    if said[middle : middle + 1] == "\n" and said[:middle] == said[middle + 1 :]:
+        said = said[:middle]  # the first line of the trace says it again
+    cause = _CAUSE.search(lines) if said == _COVER else None
+    if cause is not None:
+        said = cause["thrown"]
+    thrown = _THROWN.fullmatch(said)
+    if thrown is None:
+        return RemoteError("", said, lines)
+    return RemoteError(thrown["class"], (thrown["message"] or "").strip(), lines)
 
 
 def leaves_connection_in_doubt(text: str) -> bool:

@@ -1,0 +1,145 @@
+"""The Dubbo client against real providers of each version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.account_calls import (
+    CALLS,
+    FAILURES,
+    SERVICE,
+    TEXT_BY_VERSION,
+    TEXT_CALLS,
+    TEXT_FAILURES,
+)
+from support.java_providers import MODULES, JavaProvider
+
+from tornado_multi import DubboClient
+from tornado_multi.dubbo import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+pytestmark = pytest.mark.process
+
+OLD, MIDDLE, NEW = MODULES
+CALLS_UNDER_WAY = 50
+NUMBERS = 3000
+
+
+def run(
+    provider: JavaProvider, protocol: str, steps: Callable[[DubboClient], Awaitable[Any]]
+) -> Any:
+    """Run steps with a client of their own, in the provider's network."""
+    port = provider.qos_port if protocol == "qos" else provider.port
+
+    async def main() -> Any:
+        async with DubboClient(provider.host, port, protocol=protocol) as client:
+            return await steps(client)
+
+    return provider.network.run_async(main)
+
+
+@pytest.mark.parametrize(
+    ("java_provider", "protocol"),
+    [
+        (version, protocol)
+        for version in MODULES
+        for protocol in ("dubbo", "qos" if version == NEW else "telnet")
+    ],
+    indirect=["java_provider"],
+)
+def test_every_call_and_every_failure(java_provider: JavaProvider, protocol: str) -> None:
+    """Results and errors are those of the table, over each protocol that a version has."""
+    is_binary = protocol == "dubbo"
+
+    async def steps(client: DubboClient) -> None:
+        await client.ping()
+        if (java_provider.dubbo, protocol) != (NEW, "dubbo"):
+            assert [SERVICE] == await client.ls()
+        for case in CALLS if is_binary else TEXT_CALLS:
+            key = ("" if is_binary else java_provider.dubbo, case.name)
+            value = (await client.call(case.call())).value
+
+            assert TEXT_BY_VERSION.get(key, case.returned) == value, case.name
+        for failing in FAILURES if is_binary else TEXT_FAILURES:
+            with pytest.raises(errors.DubboError) as caught:
+                await client.call(failing.call)
+            failing.check(caught.value)
+
+    run(java_provider, protocol, steps)
+
+
+@pytest.mark.parametrize("java_provider", [NEW], indirect=True)
+@pytest.mark.parametrize("protocol", ["dubbo", "telnet"])
+def test_text_commands_that_a_version_no_longer_has(
+    java_provider: JavaProvider, protocol: str
+) -> None:
+    """The provider is asked, and says no; that is no reason to think it gone."""
+
+    async def steps(client: DubboClient) -> None:
+        with pytest.raises(errors.NotAllowedError, match="does not have it"):
+            await client.ls()
+        await client.ping()
+
+    run(java_provider, protocol, steps)
+
+
+@pytest.mark.parametrize("dubbo", MODULES)
+def test_a_provider_is_killed_and_comes_back(dubbo: str) -> None:
+    """Calls in flight at that moment fail, each with its error; all others are answered rightly.
+
+    A process that is killed closes its connections before its listener, so that some who connect
+    again at once are cut off a second time.
+    """
+    with JavaProvider(dubbo) as provider:
+        counted = provider.network.run_async(lambda: call_through_restart(provider), within_s=120)
+
+    for counts in counted:
+        assert {"right", "OutcomeUnknownError"} >= counts.keys()
+        assert 3 * CALLS_UNDER_WAY >= counts["OutcomeUnknownError"]
+        assert NUMBERS == counts.total()
+
+
+async def call_through_restart(provider: JavaProvider) -> list[Counter[str]]:
+    """Call in binary and in text at once, while the provider is started anew; count what came."""
+    patience = {"total_timeout_s": 60.0, "patience_s": 60.0}
+    is_new = provider.dubbo == NEW
+    text_address = f"{provider.host}:{provider.qos_port if is_new else provider.port}"
+    a_third_is_done = asyncio.Event()
+    async with (
+        DubboClient(provider.host, provider.port, **patience) as binary,
+        DubboClient(text_address, protocol="qos" if is_new else "telnet", **patience) as text,
+    ):
+        counting = [
+            asyncio.ensure_future(add_many(binary, ("long", "long"), a_third_is_done)),
+            asyncio.ensure_future(add_many(text, None, a_third_is_done)),
+        ]
+        await a_third_is_done.wait()
+        await asyncio.to_thread(provider.restart)
+        return await asyncio.gather(*counting)
+
+
+async def add_many(
+    client: DubboClient, types: tuple[str, ...] | None, a_third_is_done: asyncio.Event
+) -> Counter[str]:
+    """Call ``addLongs`` for each number, many at a time."""
+    counts: Counter[str] = Counter()
+    numbers = iter(range(NUMBERS))
+
+    async def caller() -> None:
+        for number in numbers:
+            if number == NUMBERS // 3:
+                a_third_is_done.set()
+            try:
+                value = await client.invoke(SERVICE, "addLongs", number, 1, types=types)
+            except errors.DubboError as error:
+                counts[type(error).__name__] += 1
+            else:
+                counts["right" if value == number + 1 else "mixed up"] += 1
+
+    await asyncio.gather(*(caller() for _ in range(CALLS_UNDER_WAY)))
+    return counts

@@ -1,0 +1,7 @@
+package com.example;
+
+/** An enum as argument and result. */
+public enum Level {
+    BASIC,
+    GOLD
+}
