@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.process
 
 OLD, MIDDLE, NEW = MODULES
 CALLS_UNDER_WAY = 50
-NUMBERS = 3000
+NUMBERS = int(os.environ.get("DUBBO_CALLS", "3000"))
+"""``make soak`` has more."""
 
 
 def run(
@@ -96,7 +98,7 @@ def test_a_provider_is_killed_and_comes_back(dubbo: str) -> None:
     again at once are cut off a second time.
     """
     with JavaProvider(dubbo) as provider:
-        counted = provider.network.run_async(lambda: call_through_restart(provider), within_s=120)
+        counted = provider.network.run_async(lambda: call_through_restart(provider), within_s=900)
 
     for counts in counted:
         assert {"right", "OutcomeUnknownError"} >= counts.keys()
@@ -143,3 +145,33 @@ async def add_many(
 
     await asyncio.gather(*(caller() for _ in range(CALLS_UNDER_WAY)))
     return counts
+
+
+@pytest.mark.parametrize("protocol", ["dubbo", "text"])
+def test_a_large_reply_is_one_error_and_the_next_call_is_answered(
+    java_provider: JavaProvider, protocol: str
+) -> None:
+    """20 MB against the client's limit of 16 MiB; the provider's own limit is higher here."""
+    if protocol == "text":
+        protocol = "qos" if java_provider.dubbo == NEW else "telnet"
+
+    async def steps(client: DubboClient) -> None:
+        service = client.service(SERVICE)
+        with pytest.raises(errors.BadReplyError, match="16777216"):
+            await service.big(20_000_000, timeout_s=30)
+        assert 1_000_000 == len(await service.big(1_000_000))
+
+    run(java_provider, protocol, steps)
+
+
+@pytest.mark.parametrize("java_provider", [NEW], indirect=True)
+def test_text_that_fails_says_nothing_against_calls(java_provider: JavaProvider) -> None:
+    """A port that gives no prompt may well take calls, and those don't wait for it."""
+
+    async def steps(client: DubboClient) -> None:
+        for _ in range(3):
+            with pytest.raises(errors.DubboError):
+                await client.ls()
+            assert 3 == await client.invoke(SERVICE, "add", 1, 2)
+
+    run(java_provider, "dubbo", steps)

@@ -26,6 +26,7 @@ from tornado_multi.settings.model import GROUPS, TABLES, options_of
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.state import ReloadReport
 from tornado_multi.supervisor.status import Identity, build_status
+from tornado_multi.testing.dubbo.__main__ import make_parser
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -72,7 +73,7 @@ def first_cells(page: str, heading: str = "") -> list[str]:
 
 
 def flags() -> set[str]:
-    found = set(OTHER_FLAGS)
+    found = {*OTHER_FLAGS, *re.findall(r"--[a-z-]+", make_parser().format_help())}
     for name, group in GROUPS.items():
         prefix = f"{name}." if name in TABLES else ""
         found |= {f"--{prefix}{item.name.replace('_', '-')}" for item, _ in options_of(group)}

@@ -6,6 +6,7 @@ Runs in: any process; what it holds open belongs to the process and loop of its 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import random
 from dataclasses import dataclass, field
@@ -136,6 +137,8 @@ class DubboClient:
             addresses if isinstance(addresses, Resolver) else FixedAddresses(addresses, port)
         )
         self._live: _Live | None = None
+        self._text: DubboClient | None = None
+        """For what is asked in text although calls are binary."""
         lives.watch_forks()
 
     def __repr__(self) -> str:
@@ -215,18 +218,21 @@ class DubboClient:
         Asked in text, whatever the protocol: from 3.0.2 on only QoS answers, and lists services
         alone. Raises: RefusedError: this provider does not list them.
         """
-        return parse_ls(await self._command(encode_ls(service), "ls"), "ls", service)
+        text = await self._in_text()._command(encode_ls(service), "ls", service)  # noqa: SLF001 - its like
+        return parse_ls(text, "ls", service)
 
     async def status(self) -> str:
         """Return what a provider says of itself: ``OK``, ``WARN`` or ``ERROR``.
 
         Asked in text. Raises: RefusedError: it does not say; QoS and 3.x don't.
         """
-        return parse_status(await self._command(encode_command("status"), "status"), "status")
+        text = await self._in_text()._command(encode_command("status"), "status", None)  # noqa: SLF001 - its like
+        return parse_status(text, "status")
 
-    async def ping(self) -> None:
+    async def ping(self, service: str | None = None) -> None:
         """Have a provider say that it lives: a check for ``per_process(health=...)``.
 
+        Args: service: whose provider; a registry has to know it.
         Raises: DubboError: none does.
         """
 
@@ -234,11 +240,14 @@ class DubboClient:
             connect_s = min(self._options.connect_timeout_s, left_s)
             await endpoint.ping(min(self._options.timeout_s, left_s), connect_s)
 
-        await self._try(ask, ("", "", None), "ping", is_idempotent=True)
+        await self._try(ask, (service or "", "*", None), "ping", is_idempotent=True)
 
     async def close(self) -> None:
         """Close all connections; calls under way fail with OutcomeUnknownError."""
         live, self._live = self._live, None
+        text, self._text = self._text, None
+        if text is not None:
+            await text.close()
         if live is not None and live.epoch == lives.epoch():
             live.is_closed = True
             for endpoint in live.endpoints.values():
@@ -248,13 +257,26 @@ class DubboClient:
 
     # --- tries ------------------------------------------------------------------------------------
 
-    async def _command(self, line: bytes, name: str) -> str:
+    def _in_text(self) -> DubboClient:
+        """Return the client that speaks text with the same providers.
+
+        Its own view of them: a port that speaks no text may well take calls.
+        """
+        if self._options.protocol != "dubbo":
+            return self
+        if self._text is None:
+            options = dataclasses.asdict(self._options) | {"protocol": "telnet", "connections": 1}
+            self._text = DubboClient(self._resolver, **options)
+        return self._text
+
+    async def _command(self, line: bytes, name: str, service: str | None) -> str:
         async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> str:
+            assert isinstance(endpoint, TextEndpoint)
             connect_s = min(self._options.connect_timeout_s, left_s)
             timeout_s = min(self._options.timeout_s, left_s)
-            return await endpoint.as_text().command(line, name, timeout_s, connect_s)
+            return await endpoint.command(line, name, timeout_s, connect_s)
 
-        return await self._try(ask, ("", "", None), name, is_idempotent=True)
+        return await self._try(ask, (service or "", "*", None), name, is_idempotent=True)
 
     async def _try(
         self,

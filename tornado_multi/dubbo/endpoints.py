@@ -6,7 +6,6 @@ Runs in: one process, on one loop.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import TYPE_CHECKING
 
 from tornado_multi.dubbo.binary import BinaryConnection
@@ -43,7 +42,6 @@ class BinaryEndpoint:
         self._options = options
         self._connections: list[BinaryConnection] = []
         self._opening: asyncio.Future[BinaryConnection] | None = None
-        self._text: TextEndpoint | None = None
         self._is_closed = False
 
     async def call(self, call: Call, timeout_s: float, connect_timeout_s: float) -> Answer:
@@ -108,27 +106,16 @@ class BinaryEndpoint:
         if not opening.cancelled():
             opening.exception()  # who waited has it; if nobody does any more, it is no news
 
-    def as_text(self) -> TextEndpoint:
-        """Return an endpoint for commands in text on the same port."""
-        if self._text is None:
-            options = dataclasses.replace(self._options, protocol="telnet", connections=1)
-            self._text = TextEndpoint(self._address, options)
-        return self._text
-
     def close(self) -> None:
         """Close all connections."""
         self._is_closed = True
         for connection in self._connections:
             connection.close(CLOSED)
-        if self._text is not None:
-            self._text.close()
 
     def sever(self) -> None:
         """Give up the copies."""
         for connection in self._connections:
             connection.sever()
-        if self._text is not None:
-            self._text.sever()
 
 
 class TextEndpoint:
@@ -150,10 +137,6 @@ class TextEndpoint:
             encode_text_call(call, name, self._most_line_bytes), name, timeout_s, connect_timeout_s
         )
         return Answer(parse_invoke(reply, name), {})
-
-    def as_text(self) -> TextEndpoint:
-        """Return an endpoint for commands in text on the same port."""
-        return self
 
     async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:
         """Have a blank line answered. Raises: DubboError: it is not."""

@@ -11,8 +11,8 @@ from tornado_multi.process.linux import die_with_parent_thread
 from tornado_multi.testing.dubbo import DIALECTS, DubboProvider, Faults
 
 
-def main() -> None:
-    """Serve until TERM or INT."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tornado_multi.testing.dubbo",
         description="A Dubbo provider with com.example.AccountService, for demos and tests.",
@@ -36,7 +36,12 @@ def main() -> None:
     parser.add_argument(
         "--leave-with-parent", action="store_true", help="end when the process that started it does"
     )
-    chosen = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Serve until TERM or INT."""
+    chosen = make_parser().parse_args()
     least, most = chosen.delay_ms
     faults = Faults(delay_s=(least / 1000, most / 1000), split=chosen.split)
     signals = {signal.SIGTERM, signal.SIGINT}
