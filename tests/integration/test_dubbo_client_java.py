@@ -16,10 +16,12 @@ from support.account_calls import (
     TEXT_CALLS,
     TEXT_FAILURES,
 )
+from support.accounts_in_python import Accounts
 from support.java_providers import MODULES, JavaProvider
 
 from tornado_multi import DubboClient
 from tornado_multi.dubbo import errors
+from tornado_multi.testing.dubbo import DIALECTS, DubboProvider
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,23 +58,45 @@ def run(
 )
 def test_every_call_and_every_failure(java_provider: JavaProvider, protocol: str) -> None:
     """Results and errors are those of the table, over each protocol that a version has."""
-    is_binary = protocol == "dubbo"
 
     async def steps(client: DubboClient) -> None:
-        await client.ping()
         if (java_provider.dubbo, protocol) != (NEW, "dubbo"):
             assert [SERVICE] == await client.ls()
-        for case in CALLS if is_binary else TEXT_CALLS:
-            key = ("" if is_binary else java_provider.dubbo, case.name)
-            value = (await client.call(case.call())).value
-
-            assert TEXT_BY_VERSION.get(key, case.returned) == value, case.name
-        for failing in FAILURES if is_binary else TEXT_FAILURES:
-            with pytest.raises(errors.DubboError) as caught:
-                await client.call(failing.call)
-            failing.check(caught.value)
+        await keep_the_contract(client, "" if protocol == "dubbo" else java_provider.dubbo)
 
     run(java_provider, protocol, steps)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "version"),
+    [("", ""), ("2.6.12", OLD), ("2.7.23", MIDDLE), ("3.0.1", MIDDLE), ("3.3.1 qos", NEW)],
+)
+def test_the_provider_in_python_keeps_the_same_contract(dialect: str, version: str) -> None:
+    """Else what is tested against it would prove little."""
+    made = DubboProvider({SERVICE: Accounts()}, dialect=DIALECTS[dialect] if dialect else None)
+    protocol = "dubbo" if not dialect else "qos" if made.dialect.is_qos else "telnet"
+
+    async def main() -> None:
+        async with DubboClient(made.address, protocol=protocol) as client:
+            assert [SERVICE] == await client.ls()
+            await keep_the_contract(client, version)
+
+    with made:
+        asyncio.run(main())
+
+
+async def keep_the_contract(client: DubboClient, text_version: str) -> None:
+    """Make every call of the table and every failure."""
+    is_binary = client.protocol == "dubbo"
+    await client.ping()
+    for case in CALLS if is_binary else TEXT_CALLS:
+        value = (await client.call(case.call())).value
+
+        assert TEXT_BY_VERSION.get((text_version, case.name), case.returned) == value, case.name
+    for failing in FAILURES if is_binary else TEXT_FAILURES:
+        with pytest.raises(errors.DubboError) as caught:
+            await client.call(failing.call)
+        failing.check(caught.value)
 
 
 @pytest.mark.parametrize("java_provider", [NEW], indirect=True)

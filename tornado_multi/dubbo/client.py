@@ -144,6 +144,11 @@ class DubboClient:
     def __repr__(self) -> str:
         return f"<DubboClient {self._options.protocol} {self._resolver!r}>"
 
+    @property
+    def protocol(self) -> str:
+        """``dubbo``, ``telnet`` or ``qos``."""
+        return self._options.protocol
+
     async def __aenter__(self) -> Self:
         return self
 
