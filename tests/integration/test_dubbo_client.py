@@ -311,6 +311,22 @@ def test_too_large_a_reply_is_an_error_and_the_pool_is_well(version: str) -> Non
         run(provider, steps, version, timeout_s=30, total_timeout_s=60)
 
 
+def test_too_large_a_reply_is_the_fault_of_its_call_alone() -> None:
+    """Others on the same connection get their answers; the error names call and option."""
+
+    async def steps(service: Service) -> None:
+        calls = [service.echo("x" * 900), service.big(1_000_000), *map(service.echo, range(50))]
+        long, large, *small = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(large, errors.BadReplyError)
+        assert "AccountService.big: the answer has 10001" in str(large)
+        assert "(most_reply_bytes)" in str(large)
+        assert ["x" * 900, *range(50)] == [long, *small]
+        assert 1 == provider.accepted
+
+    with served(split="random", delay_s=(0.0, 0.01)) as provider:
+        run(provider, steps, most_reply_bytes=1000)
+
+
 @pytest.mark.parametrize("version", ["", "2.6.12"])
 def test_too_large_a_call_is_refused_before_it_is_sent(version: str) -> None:
     """Of a longer line a provider would run the rest as a command."""

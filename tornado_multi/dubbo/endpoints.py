@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tornado_multi.dubbo.binary import BinaryConnection
 from tornado_multi.dubbo.errors import (
     BadArgumentError,
+    BadReplyError,
     BusyError,
     DubboError,
     NotSentError,
@@ -58,6 +59,12 @@ class BinaryEndpoint:
         if connection is None or not await connection.is_alive():
             connection = await self._open(connect_timeout_s)
         frame = await connection.call(body, timeout_s, name)
+        if frame.skipped_bytes:
+            text = (
+                f"{name}: the answer has {frame.skipped_bytes} bytes; the limit is "
+                f"{self._options.most_reply_bytes} (most_reply_bytes)."
+            )
+            raise BadReplyError(text)
         return decode_answer(frame.status, frame.body, name)
 
     async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:

@@ -50,8 +50,12 @@ class BinarySide:
             return heartbeat_answer(frame)
         status, values = await self._outcome(frame.body)
         writer = Writer()
-        for value in values:
-            writer.write(value)
+        try:
+            for value in values:
+                writer.write(value)
+        except HessianError as error:
+            status, writer = Status.BAD_RESPONSE, Writer()
+            writer.write(f"java.lang.IllegalStateException: {error}")
         return encode_frame(
             Frame(frame.id, bytes(writer.out), is_request=False, status=int(status))
         )

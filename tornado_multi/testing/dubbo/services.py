@@ -138,6 +138,20 @@ def _fits(value: Any, type_name: str) -> bool:
     return isinstance(value, kind) and isinstance(value, bool) is (kind is bool)
 
 
+def signatures(service: Any) -> list[str]:
+    """Return the methods of a service as ``ls -l`` shows them, with the types that are known."""
+    found = []
+    for attribute in dir(service):
+        method = getattr(service, attribute)
+        if callable(method) and not attribute.startswith("_"):
+            types = getattr(method, "java_types", None)
+            if types is None:
+                types = ["java.lang.Object"] * len(inspect.signature(method).parameters)
+            name = getattr(method, "java_name", None) or attribute
+            found.append(f"java.lang.Object {name}({','.join(types)})")
+    return found
+
+
 async def call(function: Any, args: Sequence[Any]) -> Any:
     """Call a method, which may be async."""
     result = function(*args)

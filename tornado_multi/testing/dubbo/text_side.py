@@ -74,8 +74,10 @@ class TextSide:
         name = command.removeprefix("ls").removeprefix(" -l").strip()
         if not name:
             return "\r\n".join(self._services)
-        methods = [item for item in dir(self._services[name]) if not item.startswith("_")]
-        return "\r\n".join(methods)
+        service = self._services.get(name)
+        if service is None:
+            return f"No such service {name}"
+        return "\r\n".join(sv.signatures(service))
 
     async def _invoke(self, command: str) -> str:
         try:
