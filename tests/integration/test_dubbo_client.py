@@ -383,8 +383,8 @@ HTTP_ANSWER = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 @pytest.mark.parametrize(
     ("protocol", "kind", "said"),
     [
-        ("dubbo", errors.BadReplyError, "no Dubbo frame: it begins with b'HT'"),
-        ("telnet", errors.UnreachableError, "answers in HTTP"),
+        ("dubbo", errors.RefusedError, "no Dubbo frame: it begins with b'HT'"),
+        ("telnet", errors.RefusedError, "answers in HTTP"),
     ],
 )
 def test_an_http_server_is_told_apart(
@@ -456,6 +456,23 @@ def test_a_provider_that_is_away_for_a_moment_is_waited_for(version: str) -> Non
         provider.stop()
 
 
+@pytest.mark.parametrize("version", ["", "2.6.12"])
+def test_a_provider_that_accepts_and_closes_is_waited_for(version: str) -> None:
+    """So does one that ends, or has too many connections; calls are not what finds out."""
+
+    async def steps(service: Service) -> None:
+        calls = [asyncio.create_task(service.add(number, 1)) for number in range(20)]
+        await until(lambda: service._client._live is not None and provider.accepted >= 2)
+        standing = service._client._live.standings[Address("127.0.0.1", provider.port)]
+        await until(lambda: standing.failures >= 2)
+        assert 0 == provider.requests
+        provider.faults = Faults()
+        assert [*range(1, 21)] == await asyncio.gather(*calls)
+
+    with served(version, closes_at_once=True) as provider:
+        run(provider, steps, version)
+
+
 def test_a_provider_that_is_gone_for_long_is_not_waited_for() -> None:
     """After patience_s calls fail at once, and say since when; then it comes back."""
 
@@ -470,7 +487,7 @@ def test_a_provider_that_is_gone_for_long_is_not_waited_for() -> None:
             except errors.UnreachableError as error:
                 said.append(str(error))
         assert 20 == len(said)
-        assert any("has not been reachable for " in text for text in said)
+        assert any("no provider has been reachable, for " in text for text in said)
         await asyncio.to_thread(provider.start)
         standing = service._client._live.standings[Address("127.0.0.1", provider.port)]
         await until(lambda: not standing.is_paused(asyncio.get_running_loop().time()))

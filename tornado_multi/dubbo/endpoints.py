@@ -15,6 +15,8 @@ from tornado_multi.dubbo.errors import (
     BusyError,
     DubboError,
     NotSentError,
+    OutcomeUnknownError,
+    RefusedError,
     UnreachableError,
 )
 from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
@@ -93,15 +95,26 @@ class BinaryEndpoint:
         except TimeoutError:
             text = f"{self._address} can't be reached: no connection within {timeout_s:g} s."
             raise UnreachableError(text) from None
-        except UnreachableError as error:
-            raise UnreachableError(str(error)) from error  # each has its own traceback
+        except (UnreachableError, RefusedError) as error:
+            raise type(error)(str(error)) from error  # each has its own traceback
 
     async def _open_one(self) -> BinaryConnection:
+        """Connect, and have a heartbeat answered: a provider that ends accepts and closes at once,
+        and calls should not be what finds out.
+        """
+        loop, limit_s = asyncio.get_running_loop(), self._options.connect_timeout_s
+        deadline_s = loop.time() + limit_s
         connection = await connect(
-            lambda: BinaryConnection(self._address, self._options),
-            self._address,
-            self._options.connect_timeout_s,
+            lambda: BinaryConnection(self._address, self._options), self._address, limit_s
         )
+        try:
+            await connection.ping(max(deadline_s - loop.time(), 0.001))
+        except BadReplyError as error:
+            raise RefusedError(f"{self._address} can't be called: {error}") from error
+        except (NotSentError, OutcomeUnknownError) as error:
+            connection.close("it did not answer the first heartbeat")
+            text = f"{self._address} accepts connections and does not answer on them: {error}"
+            raise UnreachableError(text) from error
         if self._is_closed:
             connection.close(CLOSED)
             raise UnreachableError(f"{self._address} is not called: {CLOSED}.")
