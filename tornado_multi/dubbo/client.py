@@ -424,6 +424,6 @@ class Service:
         )
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        if method.startswith("__"):
+        if method.startswith("__") or method == "fileno":  # which many ask of any object
             raise AttributeError(method)
         return functools.partial(self.invoke, method)
