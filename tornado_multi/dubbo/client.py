@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tornado_multi.dubbo.addresses import DEFAULT_PORT
 from tornado_multi.dubbo.blocking import BlockingClient
-from tornado_multi.dubbo.endpoints import TextEndpoint, make_endpoint
+from tornado_multi.dubbo.endpoints import CLOSED, TextEndpoint, make_endpoint
 from tornado_multi.dubbo.errors import (
+    BadArgumentError,
     BusyError,
     DubboError,
     NotSentError,
@@ -44,6 +45,8 @@ from tornado_multi.dubbo.endpoints import BinaryEndpoint
 T = TypeVar("T")
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 0.5
+FORGOTTEN_AFTER_S = 600.0
+"""A provider that no resolver has named for so long is let go when another one comes."""
 
 
 @dataclass(slots=True)
@@ -60,11 +63,24 @@ class _Live:
         self, addresses: Sequence[Address], options: Options
     ) -> dict[Address, Standing]:
         """Return how the providers at these addresses have done; an endpoint opens nothing by itself."""
+        now_s = self.loop.time()
+        found = {}
         for address in addresses:
-            if address not in self.endpoints:
+            standing = self.standings.get(address)
+            if standing is None:
+                self._forget(now_s)
                 self.endpoints[address] = make_endpoint(address, options)
-                self.standings[address] = Standing()
-        return {address: self.standings[address] for address in addresses}
+                standing = self.standings[address] = Standing()
+            standing.named_s = now_s
+            found[address] = standing
+        return found
+
+    def _forget(self, now_s: float) -> None:
+        """Close the connections to providers that are gone: what a registry tells changes."""
+        for address, standing in list(self.standings.items()):
+            if not standing.active and now_s - standing.named_s > FORGOTTEN_AFTER_S:
+                self.endpoints.pop(address).close()
+                del self.standings[address]
 
 
 class DubboClient:
@@ -199,6 +215,9 @@ class DubboClient:
     ) -> Answer:
         """Call a method and return value and attachments. Raises: as ``invoke`` does."""
         each_s = self._options.timeout_s if timeout_s is None else timeout_s
+        if not each_s > 0:
+            text = f"timeout_s is {timeout_s!r}; it is a number of seconds above 0."
+            raise BadArgumentError(text)
 
         async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> Answer:
             connect_s = min(self._options.connect_timeout_s, left_s)
@@ -246,12 +265,13 @@ class DubboClient:
         """Close all connections; calls under way fail with OutcomeUnknownError."""
         live, self._live = self._live, None
         text, self._text = self._text, None
-        if text is not None:
-            await text.close()
         if live is not None and live.epoch == lives.epoch():
             live.is_closed = True
             for endpoint in live.endpoints.values():
-                endpoint.close()
+                if not live.loop.is_closed():  # else its connections end when they are collected
+                    endpoint.close()
+        if text is not None:
+            await text.close()
         await self._resolver.close()
         await asyncio.sleep(0)  # the loop closes the sockets in its next turn
 
@@ -293,7 +313,10 @@ class DubboClient:
         tries_left = self._options.retries
         wait_s = FIRST_WAIT_S
         while True:
-            standings = live.standings_of(await self._resolver.resolve(*where), self._options)
+            addresses = await self._addresses(where, deadline_s, name)
+            if live.is_closed:
+                raise NotSentError(f"{name} is not called: {CLOSED}.")
+            standings = live.standings_of(addresses, self._options)
             address = choose(standings, tried, live.loop.time(), random.random)
             left_s = deadline_s - live.loop.time()
             try:
@@ -315,6 +338,27 @@ class DubboClient:
                     raise
                 tries_left -= 1
             tried.add(address)
+
+    async def _addresses(
+        self, where: tuple[str, str, str | None], deadline_s: float, name: str
+    ) -> Sequence[Address]:
+        """Return who may be called. Raises: UnreachableError: nobody is known in time."""
+        if isinstance(self._resolver, FixedAddresses):
+            return await self._resolver.resolve(*where)
+        limit = asyncio.timeout_at(deadline_s)
+        try:
+            async with limit:
+                addresses = await self._resolver.resolve(*where)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            text = (
+                f"{self._resolver!r} does not say where within {self._options.total_timeout_s:g} s."
+            )
+            raise UnreachableError(f"{name}: {text}") from None
+        if not addresses:
+            raise UnreachableError(f"{name}: {self._resolver!r} knows no provider.")
+        return addresses
 
     def _refuse_if_long_gone(
         self, address: Address, standing: Standing, now_s: float, name: str
