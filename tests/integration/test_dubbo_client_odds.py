@@ -362,6 +362,38 @@ def test_close_from_another_thread_ends_blocking_calls() -> None:
     assert 8 == len(failed)
 
 
+def test_a_blocking_call_during_a_close_begins_anew() -> None:
+    """It waits for the end of the old loop; the client can't belong to two."""
+    closing, may_close = threading.Event(), threading.Event()
+
+    class Slow(Told):
+        async def close(self) -> None:
+            closing.set()
+            await asyncio.to_thread(may_close.wait)
+
+    async def here() -> Sequence[Address]:
+        return [Address("127.0.0.1", provider.port)]
+
+    found: list[int] = []
+    with DubboProvider() as provider:
+        blocking = DubboClient(Slow(here)).blocking()
+        assert 3 == blocking.invoke(ACCOUNTS, "add", 1, 2)
+        closer = threading.Thread(target=blocking.close)
+        closer.start()
+        assert closing.wait(20)
+        caller = threading.Thread(
+            target=lambda: found.append(blocking.invoke(ACCOUNTS, "add", 2, 3))
+        )
+        caller.start()
+        eventually(lambda: blocking._mutex.locked() or not caller.is_alive())
+        may_close.set()
+        closer.join(20)
+        caller.join(20)
+        blocking.close()
+
+    assert [5] == found
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_client_is_closed_after_its_loop(run: Any) -> None:
     """asyncio.run() is over, and close() comes in another: its connections end all the same."""

@@ -62,14 +62,14 @@ class BlockingClient:
     def close(self) -> None:
         """Close all connections and end the thread; calls of other threads fail."""
         self._begin_anew_after_fork()
-        with self._mutex:
+        with self._mutex:  # a call that comes now waits, and begins anew on another loop
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
-        if loop is None or thread is None:
-            return
-        asyncio.run_coroutine_threadsafe(self._client.close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+            if loop is None or thread is None:
+                return
+            asyncio.run_coroutine_threadsafe(self._client.close(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
     def _wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - what get_running_loop asks
