@@ -946,3 +946,33 @@ def test_the_import_of_the_client_does_nothing() -> None:
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
     )
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_service_that_nobody_is_known_for_is_waited_for() -> None:
+    """A registry forgets a provider that restarts, for a moment: calls find it when it is back."""
+
+    class Registry:
+        known: tuple[Address, ...] = ()
+        asked = 0
+
+        async def resolve(self, service: str, version: str, group: str | None) -> Any:
+            assert (ACCOUNTS, "0.0.0", None) == (service, version, group)
+            self.asked += 1
+            return self.known
+
+        async def close(self) -> None:
+            pass
+
+    async def main(provider: DubboProvider) -> None:
+        registry = Registry()
+        async with DubboClient(registry) as client:
+            call = asyncio.create_task(client.invoke(ACCOUNTS, "add", 1, 2))
+            await until(lambda: registry.asked >= 2)
+            registry.known = (Address("127.0.0.1", provider.port),)
+            assert 3 == await call
+        async with DubboClient(Registry(), patience_s=0) as client:
+            with pytest.raises(errors.UnreachableError, match="knows no provider"):
+                await client.invoke(ACCOUNTS, "add", 1, 2)
+
+    with served() as provider:
+        asyncio.run(main(provider))

@@ -70,7 +70,7 @@ def test_providers_come_and_go_and_calls_follow(network: OwnNetwork) -> None:
 
                 return probe
 
-            async with DubboClient(resolver) as client:
+            async with DubboClient(resolver, patience_s=0) as client:
                 service = client.service(ACCOUNTS)
                 await until(are(20881))
                 assert 3 == await service.add(1, 2)
@@ -110,7 +110,7 @@ def test_a_zookeeper_that_is_not_there_is_said(network: OwnNetwork) -> None:
 
     async def steps() -> None:
         resolver = ZooKeeperAddresses("127.0.0.1:2181", timeout_s=0.5)
-        async with DubboClient(resolver) as client:
+        async with DubboClient(resolver, patience_s=0) as client:
             with pytest.raises(
                 errors.UnreachableError, match=r"ZooKeeper at 127\.0\.0\.1:2181 can't"
             ):

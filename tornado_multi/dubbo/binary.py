@@ -23,7 +23,7 @@ from tornado_multi.dubbo.frames import (
     heartbeat,
     heartbeat_answer,
 )
-from tornado_multi.dubbo.sockets import has_something_to_read, let_the_loop_read, sever
+from tornado_multi.dubbo.sockets import let_the_loop_read, sever
 
 if TYPE_CHECKING:
     from tornado_multi.dubbo.addresses import Address
@@ -46,11 +46,16 @@ class BinaryConnection(asyncio.Protocol):
         self._number = 0
         self._may_write = asyncio.Event()
         self._may_write.set()
+        self._turn = asyncio.Lock()
+        """Of those that wait to write: one at a time, or all would write what can't be taken in."""
         self._timer: asyncio.TimerHandle | None = None
         self._heard_s = self._loop.time()
+        self._probe: asyncio.TimerHandle | None = None
+        """Runs while a heartbeat has to be answered, because a call was not."""
         self._why_closed: str | None = None
         self.is_retired = False
-        """The provider wants no further call on it."""
+        """No further call goes out on it: the provider wants none, or is silent."""
+        self._why_retired = ""
         self.late_answers = 0
         """Answers to calls that had been given up."""
 
@@ -58,6 +63,10 @@ class BinaryConnection(asyncio.Protocol):
     def active(self) -> int:
         """How many calls are in flight."""
         return len(self._pending)
+
+    def is_open(self) -> bool:
+        """Tell whether it has not ended; calls may be in flight although none may go out any more."""
+        return self._why_closed is None
 
     def is_usable(self) -> bool:
         """Tell whether a call may go out on it, as far as we have heard."""
@@ -69,8 +78,8 @@ class BinaryConnection(asyncio.Protocol):
         """Tell whether a call may go out on it, after a look whether the provider has closed it."""
         if self._transport is None or not self.is_usable():
             return False
-        if not self._pending and has_something_to_read(self._transport):
-            await let_the_loop_read()
+        if not self._pending:
+            await let_the_loop_read(self._transport)
         return self.is_usable()
 
     async def call(self, body: bytes, timeout_s: float, name: str) -> Frame:
@@ -89,7 +98,7 @@ class BinaryConnection(asyncio.Protocol):
 
     async def _ask(self, frame: Frame, timeout_s: float, name: str) -> Frame:
         deadline_s = self._loop.time() + timeout_s
-        if not self._may_write.is_set():
+        if not self._may_write.is_set() or self._turn.locked():
             await self._wait_to_write(timeout_s, name)
         if not self.is_usable() or self._transport is None:
             text = f"{name}: the connection to {self._address} is closed: {self._why_closed}"
@@ -105,11 +114,11 @@ class BinaryConnection(asyncio.Protocol):
             timer.cancel()
             self._pending.pop(number, None)
             if self.is_retired and not self._pending:
-                self.close("the provider asked for no further call")
+                self.close(self._why_retired)
 
     async def _wait_to_write(self, timeout_s: float, name: str) -> None:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s), self._turn:
                 await self._may_write.wait()
         except TimeoutError:
             text = f"{name}: {self._address} takes in nothing for {timeout_s:g} s."
@@ -120,6 +129,31 @@ class BinaryConnection(asyncio.Protocol):
         if answer is not None and not answer.done():
             text = f"{name}: no answer from {self._address} within {timeout_s:g} s."
             answer.set_exception(CallTimeoutError(text))
+            if self._heard_s < self._loop.time() - timeout_s:
+                self._ask_for_life()
+
+    def _ask_for_life(self) -> None:
+        """Send a heartbeat: is it the method that is slow, or has the network lost the connection?
+
+        A firewall that forgets one tells nobody, and its heartbeats come a minute apart.
+        """
+        if self._probe is None and self._transport is not None and self.is_usable():
+            self._number += 1
+            self._transport.write(heartbeat(self._number))
+            wait_s, now_s = self._options.connect_timeout_s, self._loop.time()
+            self._probe = self._loop.call_later(wait_s, self._retire_if_silent, now_s)
+
+    def _retire_if_silent(self, asked_s: float) -> None:
+        self._probe = None
+        if self._heard_s < asked_s:
+            self._retire("neither a call nor a heartbeat was answered")
+
+    def _retire(self, reason: str) -> None:
+        """Let the calls in flight end, and none follow."""
+        self.is_retired = True
+        self._why_retired = reason
+        if not self._pending:
+            self.close(reason)
 
     def close(self, reason: str) -> None:
         """Close at once; calls in flight fail with OutcomeUnknownError."""
@@ -133,9 +167,10 @@ class BinaryConnection(asyncio.Protocol):
     def _end(self, kind: type[DubboError], reason: str) -> None:
         if self._why_closed is None:
             self._why_closed = reason
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._probe):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._probe = None
         if self._transport is not None:
             self._transport.abort()
         self._may_write.set()
@@ -180,11 +215,14 @@ class BinaryConnection(asyncio.Protocol):
             elif not frame.is_event:
                 self.late_answers += 1
         elif frame.is_read_only_event():
-            self.is_retired = True
-            if not self._pending:
-                self.close("the provider asked for no further call")
-        elif frame.is_event and frame.is_two_way and self._transport is not None:
-            self._transport.write(heartbeat_answer(frame))
+            self._retire("the provider asked for no further call")
+        elif frame.is_event and frame.is_two_way:
+            self._answer_heartbeat(frame)
+
+    def _answer_heartbeat(self, asked: Frame) -> None:
+        """Unless answers are not read: one that asks on and on would fill memory with them."""
+        if self._transport is not None and self._may_write.is_set():
+            self._transport.write(heartbeat_answer(asked))
 
     def _look_for_silence(self) -> None:
         """Send a heartbeat after a silence, and give up after a long one."""

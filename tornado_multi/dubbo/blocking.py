@@ -7,10 +7,12 @@ first call in each process.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from tornado_multi.dubbo.errors import OutcomeUnknownError
 from tornado_multi.dubbo.names import check_service
 from tornado_multi.resources import lives
 
@@ -62,16 +64,16 @@ class BlockingClient:
         self._wait(functools.partial(self._client.ping, service))
 
     def close(self) -> None:
-        """Close all connections and end the thread."""
-        with self._mutex:
+        """Close all connections and end the thread; calls of other threads fail."""
+        self._begin_anew_after_fork()
+        with self._mutex:  # a call that comes now waits, and begins anew on another loop
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
-            is_ours = self._epoch == lives.epoch()
-        if loop is None or thread is None or not is_ours:
-            return
-        asyncio.run_coroutine_threadsafe(self._client.close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+            if loop is None or thread is None:
+                return
+            asyncio.run_coroutine_threadsafe(self._client.close(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
     def _wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - what get_running_loop asks
@@ -79,33 +81,51 @@ class BlockingClient:
                 "A blocking call would block this event loop; await the DubboClient's own methods."
             )
             raise RuntimeError(text)
-        future = asyncio.run_coroutine_threadsafe(make(), self._running_loop())
+        self._begin_anew_after_fork()
+        with self._mutex:  # so that no close comes between
+            future = asyncio.run_coroutine_threadsafe(make(), self._running_loop())
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise OutcomeUnknownError(
+                "The call was under way when the client was closed."
+            ) from None
         except BaseException:
             future.cancel()  # of a caller that was interrupted; else it is done
             raise
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        if self._epoch != lives.epoch():  # the thread did not come along
+    def _begin_anew_after_fork(self) -> None:
+        if self._epoch != lives.epoch():  # the thread did not come along, nor who held the mutex
             self._mutex = threading.Lock()
-            self._loop, self._epoch = None, lives.epoch()
-        with self._mutex:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=[self._loop], name="tornado_multi dubbo", daemon=True
-                )
-                self._thread.start()
-            return self._loop
+            self._loop = self._thread = None
+            self._epoch = lives.epoch()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, started if need be. The caller holds the mutex."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=self._run, args=[self._loop], name="tornado_multi dubbo", daemon=True
+            )
+            self._thread.start()
+        return self._loop
 
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
+            loop.run_until_complete(_cancel_all())
         finally:
             loop.close()
+
+
+async def _cancel_all() -> None:
+    """End the calls that wait for something else than a connection: who made them is told."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class BlockingService:

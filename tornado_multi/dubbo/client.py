@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tornado_multi.dubbo.addresses import DEFAULT_PORT
 from tornado_multi.dubbo.blocking import BlockingClient
-from tornado_multi.dubbo.endpoints import TextEndpoint, make_endpoint
+from tornado_multi.dubbo.endpoints import CLOSED, TextEndpoint, make_endpoint
 from tornado_multi.dubbo.errors import (
+    BadArgumentError,
     BusyError,
     DubboError,
     NotSentError,
@@ -44,6 +45,8 @@ from tornado_multi.dubbo.endpoints import BinaryEndpoint
 T = TypeVar("T")
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 0.5
+FORGOTTEN_AFTER_S = 600.0
+"""A provider that no resolver has named for so long is let go when another one comes."""
 
 
 @dataclass(slots=True)
@@ -54,17 +57,57 @@ class _Live:
     loop: asyncio.AbstractEventLoop
     endpoints: dict[Address, BinaryEndpoint | TextEndpoint] = field(default_factory=dict)
     standings: dict[Address, Standing] = field(default_factory=dict)
+    unknown_since_s: dict[tuple[str, str, str | None], float] = field(default_factory=dict)
+    """service, version and group -> since when the resolver knows nobody"""
     is_closed: bool = False
+
+    def unknown_since(self, where: tuple[str, str, str | None]) -> float:
+        """Return since when nobody is known there: since now, if that is new."""
+        return self.unknown_since_s.setdefault(where, self.loop.time())
 
     def standings_of(
         self, addresses: Sequence[Address], options: Options
     ) -> dict[Address, Standing]:
         """Return how the providers at these addresses have done; an endpoint opens nothing by itself."""
+        now_s = self.loop.time()
+        found = {}
         for address in addresses:
-            if address not in self.endpoints:
+            standing = self.standings.get(address)
+            if standing is None:
+                self._forget(now_s)
                 self.endpoints[address] = make_endpoint(address, options)
-                self.standings[address] = Standing()
-        return {address: self.standings[address] for address in addresses}
+                standing = self.standings[address] = Standing()
+            standing.named_s = now_s
+            found[address] = standing
+        return found
+
+    def _forget(self, now_s: float) -> None:
+        """Close the connections to providers that are gone: what a registry tells changes."""
+        for address, standing in list(self.standings.items()):
+            if not standing.active and now_s - standing.named_s > FORGOTTEN_AFTER_S:
+                self.endpoints.pop(address).close()
+                del self.standings[address]
+
+
+class _Waits:
+    """The pauses of one call while nobody can be reached: each longer than the one before."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, patience_s: float, deadline_s: float
+    ) -> None:
+        self._loop = loop
+        self._patience_s = patience_s
+        self._deadline_s = deadline_s
+        self._next_s = FIRST_WAIT_S
+
+    async def may_go_on(self, since_s: float) -> bool:
+        """Pause, and tell whether to look again. Args: since_s: when everybody was gone."""
+        now_s = self._loop.time()
+        if now_s - since_s >= self._patience_s or now_s + self._next_s >= self._deadline_s:
+            return False
+        await asyncio.sleep(self._next_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - spreads load
+        self._next_s = min(LONGEST_WAIT_S, 2 * self._next_s)
+        return True
 
 
 class DubboClient:
@@ -204,6 +247,9 @@ class DubboClient:
     ) -> Answer:
         """Call a method and return value and attachments. Raises: as ``invoke`` does."""
         each_s = self._options.timeout_s if timeout_s is None else timeout_s
+        if not each_s > 0:
+            text = f"timeout_s is {timeout_s!r}; it is a number of seconds above 0."
+            raise BadArgumentError(text)
 
         async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> Answer:
             connect_s = min(self._options.connect_timeout_s, left_s)
@@ -251,12 +297,13 @@ class DubboClient:
         """Close all connections; calls under way fail with OutcomeUnknownError."""
         live, self._live = self._live, None
         text, self._text = self._text, None
-        if text is not None:
-            await text.close()
         if live is not None and live.epoch == lives.epoch():
             live.is_closed = True
             for endpoint in live.endpoints.values():
-                endpoint.close()
+                if not live.loop.is_closed():  # else its connections end when they are collected
+                    endpoint.close()
+        if text is not None:
+            await text.close()
         await self._resolver.close()
         await asyncio.sleep(0)  # the loop closes the sockets in its next turn
 
@@ -296,11 +343,20 @@ class DubboClient:
         live = self._here()
         patience_s = self._options.patience_s if patience_s is None else patience_s
         deadline_s = live.loop.time() + self._options.total_timeout_s
+        waits = _Waits(live.loop, patience_s, deadline_s)
         tried: set[Address] = set()
         tries_left = self._options.retries
-        wait_s = FIRST_WAIT_S
         while True:
-            standings = live.standings_of(await self._resolver.resolve(*where), self._options)
+            try:
+                addresses = await self._addresses(where, deadline_s, name)
+                live.unknown_since_s.pop(where, None)
+            except UnreachableError:
+                if not await waits.may_go_on(live.unknown_since(where)):
+                    raise
+                continue
+            if live.is_closed:
+                raise NotSentError(f"{name} is not called: {CLOSED}.")
+            standings = live.standings_of(addresses, self._options)
             address = choose(standings, tried, live.loop.time(), random.random)
             left_s = deadline_s - live.loop.time()
             try:
@@ -313,17 +369,35 @@ class DubboClient:
                     raise
                 if tried | {address} >= standings.keys():
                     since_s = max(item.unreachable_since_s or 0.0 for item in standings.values())
-                    now_s = live.loop.time()
-                    if now_s - since_s >= patience_s or now_s + wait_s >= deadline_s:
+                    if not await waits.may_go_on(since_s):
                         raise
-                    await asyncio.sleep(wait_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - spreads load
-                    wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
             except DubboError as error:
                 again = is_safe_to_repeat(error, is_idempotent=is_idempotent) and tries_left
                 if not again or live.is_closed or live.loop.time() >= deadline_s:
                     raise
                 tries_left -= 1
             tried.add(address)
+
+    async def _addresses(
+        self, where: tuple[str, str, str | None], deadline_s: float, name: str
+    ) -> Sequence[Address]:
+        """Return who may be called. Raises: UnreachableError: nobody is known in time."""
+        if isinstance(self._resolver, FixedAddresses):
+            return await self._resolver.resolve(*where)
+        limit = asyncio.timeout_at(deadline_s)
+        try:
+            async with limit:
+                addresses = await self._resolver.resolve(*where)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            text = (
+                f"{self._resolver!r} does not say where within {self._options.total_timeout_s:g} s."
+            )
+            raise UnreachableError(f"{name}: {text}") from None
+        if not addresses:
+            raise UnreachableError(f"{name}: {self._resolver!r} knows no provider.")
+        return addresses
 
     async def _once(
         self,

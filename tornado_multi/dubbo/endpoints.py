@@ -78,10 +78,11 @@ class BinaryEndpoint:
 
     def _idlest(self) -> BinaryConnection | None:
         """Return the connection for the next call; None: another one is to be opened."""
-        self._connections = [item for item in self._connections if item.is_usable()]
-        if len(self._connections) < self._options.connections:
+        self._connections = [item for item in self._connections if item.is_open()]
+        usable = [item for item in self._connections if item.is_usable()]
+        if len(usable) < self._options.connections:
             return None
-        return min(self._connections, key=lambda item: item.active)
+        return min(usable, key=lambda item: item.active)
 
     async def _open(self, timeout_s: float) -> BinaryConnection:
         """Open a connection: all who want one at this moment share the attempt and its outcome."""
@@ -207,10 +208,16 @@ class TextEndpoint:
     async def _connection(self, name: str, timeout_s: float) -> TextConnection:
         while self._idle:
             connection = self._idle.pop()  # the one used last: the others may grow old and go
-            if await connection.is_alive():
-                self._busy.add(connection)
+            self._busy.add(connection)
+            is_alive = False
+            try:
+                is_alive = await connection.is_alive()
+            finally:
+                if not is_alive:
+                    self._busy.discard(connection)
+                    connection.close("it was found ended, or with bytes that nobody had asked for")
+            if is_alive:
                 return connection
-            connection.close("it was found ended, or with bytes that nobody had asked for")
         if self._is_closed:
             raise NotSentError(f"{name}: {CLOSED}.")
         return await self._open(timeout_s)

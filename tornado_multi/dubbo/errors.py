@@ -73,3 +73,7 @@ class RemoteError(DubboError):
         self.class_name = class_name
         self.message = message
         self.trace = trace
+
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, str, str]]:
+        """Let it pass between processes, as an exception does whose text is its only argument."""
+        return type(self), (self.class_name, self.message, self.trace)

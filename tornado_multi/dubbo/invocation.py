@@ -49,6 +49,8 @@ _EXCEPTION, _VALUE, _NULL = 0, 1, 2
 _WITH_ATTACHMENTS = 3
 """Added to the three above when a map follows."""
 _KINDS = frozenset(range(6))
+MOST_TIMEOUT_MS = 2**31 - 1
+"""Providers read it as a Java int."""
 SHORT_BYTES = 128
 """Of attachments: longer ones are hardly ever the same twice."""
 
@@ -81,18 +83,26 @@ def encode_call(call: Call, timeout_s: float) -> bytes:
 
     Raises: BadArgumentError: an argument has no form in Hessian, or does not fit its type.
     """
-    timeout_ms = max(1, round(timeout_s * 1000))
+    timeout_ms = min(MOST_TIMEOUT_MS, max(1, round(timeout_s * 1000)))
     try:
         writer = Writer.after(_start_of(call.service, call.version, call.method, call.types))
         writer.write(JavaArray("[object", _typed_args(call)))
         usual = _usual_attachments(call.service, call.version, call.group, timeout_ms)
         if call.attachments:
+            _check_attachments(call)
             writer.write({**call.attachments, **usual.values})
         else:
             writer.out += usual.out
-    except HessianError as error:
+    except (HessianError, RecursionError) as error:
         raise BadArgumentError(f"{call.service}.{call.method}: {error}") from error
     return bytes(writer.out)
+
+
+def _check_attachments(call: Call) -> None:
+    wrong = next((key for key in call.attachments if not isinstance(key, str)), None)
+    if wrong is not None:
+        text = f"{call.service}.{call.method}: attachments are named by str, not {wrong!r:.60}."
+        raise BadArgumentError(text)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -130,13 +140,16 @@ def _usual_attachments(
 
 
 @functools.lru_cache(maxsize=256)
-def _told(data: bytes) -> dict[str, Any] | None:
-    """Return the attachments of an answer, mostly the same for all. None: they are no short map.
+def _told(data: bytes) -> dict[str, str] | None:
+    """Return the attachments of an answer, mostly the same for all. None: they are not just text.
 
+    What is not may refer to the value before it, and whoever gets it may change it.
     Raises: HessianError: they can't be read by themselves, which those can't that refer back.
     """
     value = decode(data)
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    return value if all(type(part) is str for item in value.items() for part in item) else None
 
 
 def decode_answer(status: int, body: bytes, name: str) -> Answer:
@@ -150,13 +163,13 @@ def decode_answer(status: int, body: bytes, name: str) -> Answer:
     try:
         if status != Status.OK:
             text = reader.read() if body else ""
-            raise _failure(status, str(text), name)
+            raise _failure(status, text if isinstance(text, str) else _shown(text), name)
         kind = reader.read()
         if type(kind) is not int or kind not in _KINDS:
-            raise BadReplyError(f"The answer of {name} is of the unknown kind {kind!r:.40}.")
+            raise BadReplyError(f"The answer of {name} is of the unknown kind {_shown(kind)}.")
         value = None if kind in {_NULL, _NULL + _WITH_ATTACHMENTS} else reader.read()
         attachments = {} if reader.is_at_end() else _attachments(reader)
-    except HessianError as error:
+    except (HessianError, RecursionError) as error:
         raise BadReplyError(f"The answer of {name} can't be read: {error}") from error
     if kind in {_EXCEPTION, _EXCEPTION + _WITH_ATTACHMENTS}:
         raise _remote_error(value, name)
@@ -167,8 +180,20 @@ def _attachments(reader: Reader) -> Any:
     rest = reader.data[reader.position :]
     if len(rest) <= SHORT_BYTES:
         with contextlib.suppress(HessianError):
-            return dict(_told(rest) or {})
+            told = _told(rest)
+            if told is not None:
+                return dict(told)
     return reader.read()
+
+
+def _shown(value: Any) -> str:
+    """Return what came, for an error text.
+
+    Containers are only named: by references a few bytes can hold more than memory can write out.
+    """
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return f"{value!r:.500}"
+    return f"a {type(value).__name__}"
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -196,7 +221,8 @@ def _as_type(value: Any, type_name: str, what: str) -> Any:
 
     A provider of 2.6 calls the method with null in place of an argument that does not fit.
     """
-    convert = _CONVERSIONS.get(type_name.rpartition(".")[2])
+    package, _, short = type_name.rpartition(".")
+    convert = _CONVERSIONS.get(short) if package in _PACKAGES else None
     if convert is None or value is None or "[" in type_name:
         return value
     try:
@@ -237,6 +263,8 @@ def _exactly(kind: type, name: str) -> Callable[[Any], Any]:
     return convert
 
 
+_PACKAGES = frozenset({"", "java.lang", "java.math"})
+"""Of the types below: others may have a class of the same name."""
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "byte": _int_of(8),
     "Byte": _int_of(8),
@@ -270,12 +298,12 @@ _NO_METHOD = re.compile(
     r"|args\.length != types\.length"
 )
 _LOOKS_FOR_METHOD = re.compile(
-    r"[^\n]*\n[^\n]*\n\s*at [\w.]*\.GenericFilter\.invoke.*"
+    r"[^\n]*\n[^\n]*\n[ \t]*at [\w.]*\.GenericFilter\.invoke.*"
     r"^Caused by: java\.lang\.(?:NoSuchMethod|ClassNotFound)Exception",
     re.DOTALL | re.MULTILINE,
 )
 """A trace from the place where the provider looks for the method; its message is a bare name."""
-_TAKES_ARGUMENTS = re.compile(r"^\s*at [\w.]*\.PojoUtils\.realize", re.MULTILINE)
+_TAKES_ARGUMENTS = re.compile(r"^[ \t]*at [\w.]*\.PojoUtils\.realize", re.MULTILINE)
 """A trace from the place where the provider makes Java objects of the arguments."""
 _TOO_LARGE = re.compile(r"Data length too large")
 _JAVA_ERROR = re.compile(
@@ -326,7 +354,7 @@ def _service_error(first: str, text: str, said: str) -> DubboError:
 def _remote_error(value: Any, name: str) -> DubboError:
     """Return the error for what a method raised: the Java exception in its generic cover."""
     if not isinstance(value, JavaObject):
-        return RemoteError("", f"{value!r:.500}")
+        return RemoteError("", _shown(value))
     fields = value.fields
     short = value.class_name.rpartition(".")[2]
     message = _text(fields.get("exceptionMessage") or fields.get("detailMessage"))
@@ -340,6 +368,14 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+_PLACE = ("declaringClass", "methodName", "fileName", "lineNumber")
+
+
+def _part(element: JavaObject, name: str) -> str:
+    value = element.fields.get(name)
+    return value if isinstance(value, str) else _shown(value)
+
+
 def _trace(elements: Any) -> str:
     """Return a Java stack trace as Java prints it."""
     if not isinstance(elements, list):
@@ -347,9 +383,6 @@ def _trace(elements: Any) -> str:
     lines = []
     for element in elements:
         if isinstance(element, JavaObject):
-            f = element.fields
-            lines.append(
-                f"at {f.get('declaringClass')}.{f.get('methodName')}"
-                f"({f.get('fileName')}:{f.get('lineNumber')})"
-            )
+            where, method, file, line = (_part(element, name) for name in _PLACE)
+            lines.append(f"at {where}.{method}({file}:{line})")
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass, fields
 
 from tornado_multi.dubbo.frames import MOST_BODY_BYTES
@@ -38,12 +37,14 @@ class Options:
             text = f"protocol is {self.protocol!r}; it is one of {', '.join(PROTOCOLS)}."
             raise ValueError(text)
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, str | None):
+            value, is_whole = getattr(self, field.name), isinstance(field.default, int)
+            if isinstance(field.default, str | None):
                 continue
-            least = 0 if field.name in _AT_LEAST_ZERO else 1 if isinstance(value, int) else 1e-3
-            if not least <= value < float("inf"):
-                text = f"{field.name} is {value!r}; it is a number of at least {least:g}."
+            least = 0 if field.name in _AT_LEAST_ZERO else 1 if is_whole else 1e-3
+            is_number = isinstance(value, int if is_whole else int | float)
+            if not is_number or not least <= value < float("inf"):
+                what = "whole number" if is_whole else "number"
+                text = f"{field.name} is {value!r}; it is a {what} of at least {least:g}."
                 raise ValueError(text)
         if self.most_reply_bytes > MOST_BODY_BYTES * 16:
             text = f"most_reply_bytes is {self.most_reply_bytes}; it is at most {MOST_BODY_BYTES * 16}."
@@ -51,6 +52,7 @@ class Options:
         if self.prompt == "":
             raise ValueError("prompt is empty; without one the end of a reply can't be known.")
         try:
-            codecs.lookup(self.charset)
+            b"dubbo>".decode(self.charset, "replace")
         except LookupError:
-            raise ValueError(f"charset is {self.charset!r}, which Python does not know.") from None
+            text = f"charset is {self.charset!r}, which Python does not know as one of text."
+            raise ValueError(text) from None

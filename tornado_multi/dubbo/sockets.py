@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tornado_multi.dubbo.errors import UnreachableError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tornado_multi.dubbo.addresses import Address
 
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
+MOST_LOOKS = 4
+"""At what has come, before a call goes out: the end may stand behind other bytes."""
 
 
 async def connect(
@@ -31,10 +34,15 @@ async def connect(
     except TimeoutError:
         text = f"{address} can't be reached: no connection within {timeout_s:g} s."
         raise UnreachableError(text) from None
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise UnreachableError(f"{address} can't be reached: {reason}.") from error
+    except (OSError, ValueError, OverflowError) as error:  # a name or port may be none at all
+        raise UnreachableError(f"{address} can't be reached: {_reason(error)}.") from error
     return protocol
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError) or not error.errno:
+        return str(getattr(error, "strerror", None) or error)
+    return os.strerror(error.errno)  # asyncio's own text names the address again
 
 
 def has_something_to_read(transport: asyncio.Transport) -> bool:
@@ -50,10 +58,16 @@ def has_something_to_read(transport: asyncio.Transport) -> bool:
     return bool(poller.poll(0))
 
 
-async def let_the_loop_read() -> None:
-    """Give the loop a turn of looking at its sockets, and another to tell of what it saw."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+async def let_the_loop_read(transport: asyncio.Transport) -> None:
+    """Have the loop read what has come, if anything has, and tell of it.
+
+    Each time it gets a turn of looking at its sockets, and another to tell of what it saw.
+    """
+    for _ in range(MOST_LOOKS):
+        if transport.is_closing() or not has_something_to_read(transport):
+            return
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 def sever(transport: asyncio.Transport) -> None:

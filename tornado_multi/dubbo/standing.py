@@ -34,6 +34,8 @@ class Standing:
     paused_until_s: float = 0.0
     reason: str = ""
     """Why it was not reached the last time."""
+    named_s: float = 0.0
+    """When a resolver named it the last time."""
 
     def answered(self) -> None:
         """Note that it lives."""

@@ -6,6 +6,7 @@ Runs in: the process that opened it, on its loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, cast
 
 from tornado_multi.dubbo.errors import (
@@ -18,7 +19,7 @@ from tornado_multi.dubbo.errors import (
     RefusedError,
     UnreachableError,
 )
-from tornado_multi.dubbo.sockets import has_something_to_read, let_the_loop_read, sever
+from tornado_multi.dubbo.sockets import let_the_loop_read, sever
 from tornado_multi.dubbo.telnet.commands import HANDSHAKE
 from tornado_multi.dubbo.telnet.greeting import FOREIGN, HOW_TO_BE_LET_IN, Greeting
 from tornado_multi.dubbo.telnet.replies import ReplyReader
@@ -62,8 +63,7 @@ class TextConnection(asyncio.Protocol):
         """Tell whether a command may go out on it, after a look at what has come meanwhile."""
         if self._transport is None or not self.is_usable():
             return False
-        if has_something_to_read(self._transport):
-            await let_the_loop_read()
+        await let_the_loop_read(self._transport)
         return self.is_usable()
 
     async def greet(self, timeout_s: float) -> None:
@@ -127,10 +127,11 @@ class TextConnection(asyncio.Protocol):
         """Wait until nothing comes any more, close, and return the reply with what has come."""
         parts = [reply]
         try:
-            while True:
-                more = await self._wait(self._loop.time() + QUIET_S, "")
-                parts += [self._reader.prompt, more or b""]
-        except OutcomeUnknownError:
+            with contextlib.suppress(OutcomeUnknownError):
+                while True:
+                    more = await self._wait(self._loop.time() + QUIET_S, "")
+                    parts += [self._reader.prompt, more or b""]
+        finally:  # also of a call that is cancelled while it waits
             self.close("a reply may have gone on after its end")
         return b"".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal
 from typing import Any
 
@@ -249,3 +250,111 @@ def test_a_status_without_a_text() -> None:
         decode_answer(100, b"", NAME)
     with pytest.raises(errors.OverloadedError, match="None"):
         decode_answer(100, b"N", NAME)
+
+
+# --- hostile and odd ------------------------------------------------------------------------------
+
+
+def shared_without_end() -> list[Any]:
+    """Return a list of 2**60 parts, of which 60 are different: what its repr takes, nobody has."""
+    value: list[Any] = []
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("status", "values", "kind"),
+    [
+        (20, [shared_without_end()], errors.BadReplyError),
+        (20, [0, shared_without_end()], errors.RemoteError),
+        (70, [shared_without_end()], errors.RemoteError),
+        (
+            20,
+            [0, JavaObject("a.B", {"stackTrace": [JavaObject("E", {"x": shared_without_end()})]})],
+            errors.RemoteError,
+        ),
+        (
+            20,
+            [
+                0,
+                JavaObject(
+                    "a.B", {"stackTrace": [JavaObject("E", {"fileName": shared_without_end()})]}
+                ),
+            ],
+            errors.RemoteError,
+        ),
+    ],
+)
+def test_an_error_text_does_not_write_out_what_is_shared(
+    status: int, values: list[Any], kind: type[errors.DubboError]
+) -> None:
+    """A reply of some hundred bytes can hold more than memory can write out."""
+    with pytest.raises(kind) as caught:
+        decode_answer(status, encode(*values), "a.B.get")
+
+    assert 500 > len(str(caught.value))
+
+
+def test_a_long_trace_takes_its_length_in_time() -> None:
+    """Also one of a million empty lines."""
+    lines = "\n" * 1_000_000
+    text = f"a.B: x{lines}at {'a.' * 100_000}{lines}"
+    with pytest.raises(errors.RemoteError):
+        decode_answer(70, encode(text), "a.B.get")
+
+
+def test_attachments_of_one_answer_are_not_those_of_the_next() -> None:
+    """Whoever gets them may change them."""
+    body = encode(4, 1, {"list": [1]})
+    first = decode_answer(20, body, "a.B.get")
+    first.attachments["list"].append(2)
+
+    assert {"list": [1]} == decode_answer(20, body, "a.B.get").attachments
+
+
+def test_attachments_may_refer_to_the_value() -> None:
+    """Read by themselves the number of a reference would mean another container."""
+    shared = [1]
+    answer = decode_answer(20, encode(4, shared, {"again": shared}), "a.B.get")
+
+    assert {"again": [1]} == answer.attachments
+
+
+def test_a_remote_error_passes_between_processes() -> None:
+    """As what a process pool's job has raised."""
+    copy = pickle.loads(pickle.dumps(errors.RemoteError("a.B", "no", "at x")))
+
+    assert ("a.B", "no", "at x", "a.B: no") == (
+        copy.class_name,
+        copy.message,
+        copy.trace,
+        str(copy),
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (Call("a.B", "get", (JavaObject("x", {1: 2}),)), "named by str, not 1"),  # type: ignore[dict-item]
+        (Call("a.B", "get", attachments={1: "x"}), "named by str, not 1"),  # type: ignore[dict-item]
+    ],
+)
+def test_names_are_text(call: Call, said: str) -> None:
+    """Java would fail at others, on the provider's side and without a word about the cause."""
+    with pytest.raises(errors.BadArgumentError, match=said):
+        encode_call(call, 1.0)
+
+
+def test_a_class_of_the_name_of_one_of_java_s() -> None:
+    """com.example.Long takes objects as any other class does."""
+    value = {"class": "com.example.Long", "low": 1}
+
+    encode_call(Call("a.B", "get", (value,), ("com.example.Long",)), 1.0)
+    with pytest.raises(errors.BadArgumentError):
+        encode_call(Call("a.B", "get", (value,), ("java.lang.Long",)), 1.0)
+
+
+def test_a_timeout_of_years_is_one_that_java_can_read() -> None:
+    """It reads milliseconds as an int."""
+    assert encode("2147483647") in encode_call(Call("a.B", "get"), 1e12)

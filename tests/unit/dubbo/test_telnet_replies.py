@@ -313,3 +313,11 @@ def test_a_thousand_heartbeats_are_taken_out() -> None:
 
     assert reader.is_clean()
     assert 2000 == reader.heartbeats
+
+
+@pytest.mark.parametrize("said", ["a.B: x", "java.lang.reflect.InvocationTargetException"])
+def test_a_message_of_a_million_empty_lines_takes_its_length_in_time(said: str) -> None:
+    """Where a trace begins is looked for once per line."""
+    text = f"Failed to invoke method get, cause: {said}\n at b\nCaused by: x" + "\n" * 1_000_000
+    with pytest.raises(errors.RemoteError):
+        parse_invoke(f"{text}b\r\n", "a.B.get")

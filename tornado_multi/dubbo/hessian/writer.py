@@ -240,6 +240,7 @@ class Writer:
         definition = (value.class_name, *value.fields)
         number = self._definitions.get(definition)
         if number is None:
+            _check_names(definition)
             number = self._definitions[definition] = len(self._definitions)
             self.out += b"C"
             self.string(value.class_name)
@@ -290,6 +291,13 @@ class Writer:
             self.string(name)
         else:
             self.number(number)
+
+
+def _check_names(definition: tuple[str, ...]) -> None:
+    wrong = [name for name in definition if not isinstance(name, str)]
+    if wrong:
+        text = f"The class and the fields of a JavaObject are named by str, not {_short(wrong[0])}."
+        raise HessianError(text)
 
 
 def _as_surrogates(match: re.Match[str]) -> str:

@@ -129,8 +129,8 @@ _SUCCESS = re.compile(r"(?:result: )?(?P<value>[^\r\n]*)\r\nelapsed: \d+ ms\.(?:
 """QoS leaves the last line end out when it answers over HTTP."""
 _FAILED = re.compile(r"Failed to invoke method \S*, cause: (?P<thrown>[\w.$]+.*)", re.DOTALL)
 _THROWN = re.compile(r"(?P<class>[\w.$]+)(?:: (?P<message>.*))?", re.DOTALL)
-_TRACE = re.compile(r"\n\s*at ")
-_CAUSE = re.compile(r"^Caused by: (?P<thrown>.*?)(?=\n\s*at |\Z)", re.DOTALL | re.MULTILINE)
+_TRACE = re.compile(r"\n[ \t]*at ")
+_CAUSE = re.compile(r"^Caused by: (?P<thrown>.*?)(?=\n[ \t]*at |\Z)", re.DOTALL | re.MULTILINE)
 _COVER = "java.lang.reflect.InvocationTargetException"
 """2.7 and later call methods by reflection, which covers what they raise."""
 _JAVA_TRACE_OF_FASTJSON = "com/alibaba/fastjson/JSON"
