@@ -138,6 +138,33 @@ def test_a_call_cancelled_while_its_reply_may_go_on_ends_its_connection(
     run(main())
 
 
+@pytest.mark.parametrize("extra", [b"dubbo>", b"\r\ndubbo>"])
+def test_a_reply_that_is_none_ends_the_connection(run: Any, extra: bytes) -> None:
+    """It was another line's, so the next that comes is this one's, and would be the next call's."""
+    accepted: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        await reader.readline()
+        writer.write(b"dubbo>")
+        if accepted == [writer]:
+            await reader.readline()
+            writer.write(extra)
+            await reader.readline()
+            writer.write(b'"of the first"\r\nelapsed: 0 ms.\r\ndubbo>')
+        await reader.readline()
+        writer.write(b'"of the second"\r\nelapsed: 0 ms.\r\ndubbo>')
+
+    async def main() -> None:
+        options = {"protocol": "telnet", "connections": 1}
+        async with serving(serve) as address, DubboClient(address, **options) as client:
+            with pytest.raises(errors.BadReplyError):
+                await client.invoke(ACCOUNTS, "get", 1)
+            assert "of the second" == await client.invoke(ACCOUNTS, "get", 2)
+
+    run(main())
+
+
 def test_a_call_cancelled_while_its_connection_is_looked_at_loses_none(run: Any) -> None:
     """A heartbeat has come meanwhile: the connection is in use as long as the look takes."""
 

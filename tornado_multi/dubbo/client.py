@@ -237,16 +237,22 @@ class DubboClient:
         Asked in text, whatever the protocol: from 3.0.2 on only QoS answers, and lists services
         alone. Raises: RefusedError: this provider does not list them.
         """
-        text = await self._in_text()._command(encode_ls(service), "ls", service)  # noqa: SLF001 - its like
-        return parse_ls(text, "ls", service)
+
+        def parse(text: str) -> list[str]:
+            return parse_ls(text, "ls", service)
+
+        return await self._in_text()._command(encode_ls(service), "ls", service, parse)  # noqa: SLF001 - its like
 
     async def status(self) -> str:
         """Return what a provider says of itself: ``OK``, ``WARN`` or ``ERROR``.
 
         Asked in text. Raises: RefusedError: it does not say; QoS and 3.x don't.
         """
-        text = await self._in_text()._command(encode_command("status"), "status", None)  # noqa: SLF001 - its like
-        return parse_status(text, "status")
+
+        def parse(text: str) -> str:
+            return parse_status(text, "status")
+
+        return await self._in_text()._command(encode_command("status"), "status", None, parse)  # noqa: SLF001 - its like
 
     async def ping(self, service: str | None = None) -> None:
         """Have a provider say that it lives: a check for ``per_process(health=...)``.
@@ -289,12 +295,14 @@ class DubboClient:
             self._text = DubboClient(self._resolver, **options)
         return self._text
 
-    async def _command(self, line: bytes, name: str, service: str | None) -> str:
-        async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> str:
+    async def _command(
+        self, line: bytes, name: str, service: str | None, parse: Callable[[str], T]
+    ) -> T:
+        async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> T:
             assert isinstance(endpoint, TextEndpoint)
             connect_s = min(self._options.connect_timeout_s, left_s)
             timeout_s = min(self._options.timeout_s, left_s)
-            return await endpoint.command(line, name, timeout_s, connect_s)
+            return await endpoint.command(line, name, parse, timeout_s, connect_s)
 
         return await self._try(ask, (service or "", "*", None), name, is_idempotent=True)
 

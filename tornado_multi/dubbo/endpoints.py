@@ -6,14 +6,15 @@ Runs in: one process, on one loop.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tornado_multi.dubbo.binary import BinaryConnection
 from tornado_multi.dubbo.errors import (
     BadArgumentError,
+    BadReplyError,
     BusyError,
-    DubboError,
     NotSentError,
+    OutcomeUnknownError,
     UnreachableError,
 )
 from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
@@ -27,10 +28,13 @@ from tornado_multi.dubbo.telnet.replies import (
 from tornado_multi.dubbo.text import TextConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tornado_multi.dubbo.addresses import Address
     from tornado_multi.dubbo.invocation import Call
     from tornado_multi.dubbo.options import Options
 
+T = TypeVar("T")
 CLOSED = "the client was closed"
 
 
@@ -134,14 +138,16 @@ class TextEndpoint:
     async def call(self, call: Call, timeout_s: float, connect_timeout_s: float) -> Answer:
         """Call a method on a connection of its own."""
         name = f"{call.service}.{call.method}"
-        reply = await self.command(
-            encode_text_call(call, name, self._most_line_bytes), name, timeout_s, connect_timeout_s
-        )
-        return Answer(parse_invoke(reply, name), {})
+        line = encode_text_call(call, name, self._most_line_bytes)
+
+        def parse(text: str) -> Answer:
+            return Answer(parse_invoke(text, name), {})
+
+        return await self.command(line, name, parse, timeout_s, connect_timeout_s)
 
     async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:
         """Have a blank line answered. Raises: DubboError: it is not."""
-        await self.command(HANDSHAKE, "ping", timeout_s, connect_timeout_s)
+        await self.command(HANDSHAKE, "ping", _parse_blank, timeout_s, connect_timeout_s)
 
     @property
     def _most_line_bytes(self) -> int:
@@ -149,10 +155,17 @@ class TextEndpoint:
         return min(QOS_BYTES, most) if self._options.protocol == "qos" else most
 
     async def command(
-        self, line: bytes, name: str, timeout_s: float, connect_timeout_s: float
-    ) -> str:
-        """Send a line and return its reply as text, once a connection is free.
+        self,
+        line: bytes,
+        name: str,
+        parse: Callable[[str], T],
+        timeout_s: float,
+        connect_timeout_s: float,
+    ) -> T:
+        """Send a line, once a connection is free, and return what its reply means.
 
+        Args: parse: takes the reply as text. It raises BadReplyError if it is no reply to this line:
+            it may be that to another one, and the next that comes the reply to this.
         Raises: DubboError, by what may be done next.
         """
         await self._wait_for_permit(name, connect_timeout_s)
@@ -164,13 +177,13 @@ class TextEndpoint:
                 if leaves_connection_in_doubt(text):
                     whole = await connection.rest_of_reply(reply)
                     text = decode_reply(whole, self._options.charset)
-            except DubboError as error:
+                return parse(text)
+            except (NotSentError, OutcomeUnknownError) as error:
                 connection.close(str(error))
                 raise
             finally:
                 self._busy.discard(connection)
                 self._give_back(connection)
-            return text
         finally:
             self._permits.release()
 
@@ -254,6 +267,12 @@ class TextEndpoint:
         """Give up the copies."""
         for connection in (*self._idle, *self._busy):
             connection.sever()
+
+
+def _parse_blank(text: str) -> None:
+    """Look at the reply to a blank line. Raises: BadReplyError: it is another line's."""
+    if text.strip():
+        raise BadReplyError(f"ping: the reply to a blank line is not blank: {text!r:.300}.")
 
 
 def encode_text_call(call: Call, name: str, most_bytes: int) -> bytes:
