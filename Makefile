@@ -37,7 +37,7 @@ repeat: $(VENV)/.installed-test  ## run one test N times: make repeat TEST=tests
 	@for i in $$(seq $(N)); do echo "run $$i of $(N)"; $(BIN)/python -m pytest -q $(TEST) || exit 1; done
 
 soak: $(VENV)/.installed-test  ## 4 workers x 50,000 log records through rotations and reloads; 50,000 Dubbo calls through a restart; damaged bytes
-	DUBBO_CALLS=50000 $(BIN)/python -m pytest tests/integration/test_dubbo_client_java.py -k comes_back
+	DUBBO_CALLS=50000 $(BIN)/python -m pytest tests/integration/test_dubbo_client_java.py tests/integration/test_dubbo_demo.py -k "comes_back or real"
 	FUZZ_CASES=400000 $(BIN)/python -m pytest tests/unit/dubbo/test_hessian.py
 	LOG_RECORDS=50000 $(BIN)/python -m pytest tests/integration/test_logs.py
 

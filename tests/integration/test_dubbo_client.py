@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +124,10 @@ def test_replies_may_come_byte_by_byte(version: str) -> None:
     with served(version, split="bytes") as provider:
         account, nothing = run(provider, steps, version)
 
+    # Text brings no names of classes.
+    named = {} if version else {"class": "com.example.Account"}
     assert {
-        "class": "com.example.Account",
+        **named,
         "id": 7,
         "name": "Owner 7",
         "tags": ["demo", "账户"],
@@ -306,6 +311,22 @@ def test_too_large_a_reply_is_an_error_and_the_pool_is_well(version: str) -> Non
         run(provider, steps, version, timeout_s=30, total_timeout_s=60)
 
 
+def test_too_large_a_reply_is_the_fault_of_its_call_alone() -> None:
+    """Others on the same connection get their answers; the error names call and option."""
+
+    async def steps(service: Service) -> None:
+        calls = [service.echo("x" * 900), service.big(1_000_000), *map(service.echo, range(50))]
+        long, large, *small = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(large, errors.BadReplyError)
+        assert "AccountService.big: the answer has 10001" in str(large)
+        assert "(most_reply_bytes)" in str(large)
+        assert ["x" * 900, *range(50)] == [long, *small]
+        assert 1 == provider.accepted
+
+    with served(split="random", delay_s=(0.0, 0.01)) as provider:
+        run(provider, steps, most_reply_bytes=1000)
+
+
 @pytest.mark.parametrize("version", ["", "2.6.12"])
 def test_too_large_a_call_is_refused_before_it_is_sent(version: str) -> None:
     """Of a longer line a provider would run the rest as a command."""
@@ -362,8 +383,8 @@ HTTP_ANSWER = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 @pytest.mark.parametrize(
     ("protocol", "kind", "said"),
     [
-        ("dubbo", errors.BadReplyError, "no Dubbo frame: it begins with b'HT'"),
-        ("telnet", errors.UnreachableError, "answers in HTTP"),
+        ("dubbo", errors.RefusedError, "no Dubbo frame: it begins with b'HT'"),
+        ("telnet", errors.RefusedError, "answers in HTTP"),
     ],
 )
 def test_an_http_server_is_told_apart(
@@ -435,6 +456,23 @@ def test_a_provider_that_is_away_for_a_moment_is_waited_for(version: str) -> Non
         provider.stop()
 
 
+@pytest.mark.parametrize("version", ["", "2.6.12"])
+def test_a_provider_that_accepts_and_closes_is_waited_for(version: str) -> None:
+    """So does one that ends, or has too many connections; calls are not what finds out."""
+
+    async def steps(service: Service) -> None:
+        calls = [asyncio.create_task(service.add(number, 1)) for number in range(20)]
+        await until(lambda: service._client._live is not None and provider.accepted >= 2)
+        standing = service._client._live.standings[Address("127.0.0.1", provider.port)]
+        await until(lambda: standing.failures >= 2)
+        assert 0 == provider.requests
+        provider.faults = Faults()
+        assert [*range(1, 21)] == await asyncio.gather(*calls)
+
+    with served(version, closes_at_once=True) as provider:
+        run(provider, steps, version)
+
+
 def test_a_provider_that_is_gone_for_long_is_not_waited_for() -> None:
     """After patience_s calls fail at once, and say since when; then it comes back."""
 
@@ -449,7 +487,7 @@ def test_a_provider_that_is_gone_for_long_is_not_waited_for() -> None:
             except errors.UnreachableError as error:
                 said.append(str(error))
         assert 20 == len(said)
-        assert any("has not been reachable for " in text for text in said)
+        assert any("no provider has been reachable, for " in text for text in said)
         await asyncio.to_thread(provider.start)
         standing = service._client._live.standings[Address("127.0.0.1", provider.port)]
         await until(lambda: not standing.is_paused(asyncio.get_running_loop().time()))
@@ -793,3 +831,118 @@ def test_the_binary_protocol_carries_types_and_attachments() -> None:
 
     with served() as provider:
         asyncio.run(main())
+
+
+# --- versions that refuse, prompts and charsets that don't fit ------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("3.3.1", "From 3.0.2 on the service port has no invoke: use QoS or the binary protocol"),
+        ("2.7.15", "dubbo.protocol.telnet=ls,invoke,status"),
+    ],
+)
+def test_a_version_that_no_longer_has_invoke_is_named_with_the_way_out(
+    version: str, said: str
+) -> None:
+    """A team upgrades its provider, and the client of years stops: what to do stands in the error."""
+
+    async def steps(service: Service) -> None:
+        with pytest.raises(errors.NotAllowedError, match=said):
+            await service.add(1, 2)
+
+    with served(version) as provider:
+        run(provider, steps, version)
+
+
+def test_a_bare_null_is_an_error_and_no_result() -> None:
+    """2.5.7 to 2.6.3 answer so when they can't match a null argument; a result has a line more."""
+
+    async def steps(service: Service) -> None:
+        with pytest.raises(errors.NoSuchMethodError, match="null argument"):
+            await service.echo(None)
+        assert None is await service.nothing()
+
+    with served("2.6.3") as provider:
+        run(provider, steps, "2.6.3")
+
+
+def test_the_wrong_charset_is_an_error_and_no_silent_loss() -> None:
+    """It says which one old providers have, and the next call is on a connection of its own."""
+
+    async def steps(service: Service) -> None:
+        with pytest.raises(errors.BadReplyError, match="charset='gbk'"):
+            await service.getByAccountId(7)
+        assert 3 == await service.add(1, 2)
+
+    with served("2.5.8") as provider:
+        run(provider, steps, "2.5.8", charset="utf-8")
+
+
+def test_a_provider_without_a_prompt_is_said() -> None:
+    """The end of its replies can't be known, so nothing is asked."""
+    dialect = type(DIALECTS["2.6.12"])(prompt="")
+
+    async def steps(service: Service) -> None:
+        with pytest.raises(errors.UnreachableError, match="prompt may be empty"):
+            await service.add(1, 2)
+
+    with DubboProvider(dialect=dialect) as provider:
+        run(provider, steps, "2.6.12", connect_timeout_s=0.3, patience_s=0)
+
+
+@pytest.mark.parametrize("version", ["", "2.6.12", "3.3.1 qos"])
+def test_a_connection_that_the_provider_closes_when_idle_is_no_failure(version: str) -> None:
+    """Nor one of QoS after 300 s: it is found before the next call is sent."""
+
+    async def steps(service: Service) -> None:
+        for number in range(5):
+            assert number == await service.add(number, 0)
+            await asyncio.to_thread(provider.close_all)
+
+    with served(version) as provider:
+        run(provider, steps, version)
+        assert 5 == provider.accepted
+
+
+def test_a_provider_of_text_that_will_stop_is_left_after_the_call() -> None:
+    """The read-only event among text: the connection is not used again."""
+
+    async def steps(service: Service) -> None:
+        assert 3 == await service.add(1, 2)
+        await asyncio.to_thread(provider.ask_for_no_more_calls)
+        for number in range(3):
+            assert number == await service.add(number, 0)
+        assert 2 == provider.accepted
+
+    with served("2.6.12") as provider:
+        run(provider, steps, "2.6.12")
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.5])
+def test_the_banner_of_qos_is_never_taken_for_a_reply(after_s: float) -> None:
+    """Whenever it comes; each command has exactly one reply."""
+    dialect = dataclasses.replace(DIALECTS["3.3.1 qos"], banner_after_s=after_s)
+
+    async def steps(service: Service) -> None:
+        found = await asyncio.gather(*[service.add(number, 0) for number in range(20)])
+        assert [*range(20)] == found
+
+    with DubboProvider(dialect=dialect) as provider:
+        run(provider, steps, "3.3.1 qos")
+
+
+def test_the_import_of_the_client_does_nothing() -> None:
+    """No thread, no telnetlib, no other policy of event loops, no socket."""
+    script = (
+        "import asyncio, sys, threading; policy = asyncio.get_event_loop_policy();"
+        "import tornado_multi; client = tornado_multi.DubboClient('127.0.0.1:1'); client.blocking();"
+        "assert threading.active_count() == 1;"
+        "assert asyncio.get_event_loop_policy() is policy;"
+        "assert not {'telnetlib', 'kazoo'} & sys.modules.keys()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (0, "") == (done.returncode, done.stderr)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.account_load import ask_for_accounts
 from support.cluster import REPOSITORY
+from support.java_providers import MODULES
 from support.programs import require_program
 from support.waiting import eventually
 
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import StartCluster
+    from support.java_providers import JavaProvider
 
 pytestmark = pytest.mark.process
 
+REAL_CALLS = int(os.environ.get("DUBBO_CALLS", "1000"))
+"""``make soak`` has more."""
 PAIR = re.compile(r"^sent (\d+) got (\S+) (right|WRONG)$", re.MULTILINE)
 
 
@@ -107,6 +111,29 @@ def test_every_account_is_the_one_that_was_asked_for(
 
     assert {"right": count} == found
     assert (4 if protocol == "dubbo" else 40) >= accepted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("java_provider", MODULES, indirect=True)
+@pytest.mark.parametrize("protocol", ["dubbo", "text"])
+def test_every_account_of_a_real_provider_is_the_one_that_was_asked_for(
+    cluster: StartCluster, java_provider: JavaProvider, protocol: str
+) -> None:
+    """50 connections, 4 workers, all in the network of the provider."""
+    network, port = java_provider.network, java_provider.port
+    if protocol == "text":
+        protocol = "qos" if java_provider.dubbo == "3.3.6" else "telnet"
+        port = java_provider.qos_port if protocol == "qos" else port
+    made = cluster(
+        "demo_app:make_app", workers=4, chdir=REPOSITORY, wrapper=network.entering([]),
+        app_arguments=[f"--dubbo={java_provider.host}:{port}", f"--dubbo-protocol={protocol}"],
+    )  # fmt: skip
+    served = made.port()
+    found = network.run_async(
+        lambda: ask_for_accounts(served, 50, REAL_CALLS, owner="客户"), within_s=600
+    )
+
+    assert {"right": REAL_CALLS} == found
 
 
 def test_an_account_service_that_can_not_be_asked_is_said(cluster: StartCluster) -> None:

@@ -188,7 +188,7 @@ _NO_METHOD = errors.NoSuchMethodError
 _NO_SERVICE = errors.NoSuchServiceError
 _OWN = "com.example.AccountException"
 _STATE = "java.lang.IllegalStateException"
-_HINT = "Name the parameter types"
+_HINT = "There is no such method"
 _NULL_POINTER = "java.lang.NullPointerException"
 
 FAILURES = [

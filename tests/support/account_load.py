@@ -8,9 +8,12 @@ import json
 from collections import Counter
 
 
-async def ask_for_accounts(port: int, connections: int, requests: int) -> Counter[str]:
+async def ask_for_accounts(
+    port: int, connections: int, requests: int, owner: str = "Owner"
+) -> Counter[str]:
     """Send so many ``GET /account/<n>``, each with another number, over keep-alive connections.
 
+    Args: owner: what stands before the number in the name of an account.
     Returns: ``right``, ``wrong`` (another account came) and ``status N``, each with its count.
     """
     numbers = iter(range(1, requests + 1))
@@ -25,7 +28,7 @@ async def ask_for_accounts(port: int, connections: int, requests: int) -> Counte
         if status != "200":
             return f"status {status}"
         account = body["account"]
-        is_right = (number, f"Owner {number}") == (account["id"], account["name"])
+        is_right = (number, f"{owner} {number}") == (account["id"], account["name"])
         return "right" if is_right else "wrong"
 
     async def client() -> None:

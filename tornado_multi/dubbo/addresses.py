@@ -24,8 +24,11 @@ class Address(NamedTuple):
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read ``host``, ``host:port``, ``[::1]``, ``[::1]:port`` or a bare IPv6 number.
 
+    Also as providers write it, with ``dubbo://`` before.
+
     Raises: ValueError: it is none of them; a full sentence.
     """
+    text = text.strip().removeprefix("dubbo://")
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"
     match = _TEXT.fullmatch(text)

@@ -59,6 +59,10 @@ class BlockingClient:
         """Return what ``DubboClient.status`` does."""
         return self._wait(self._client.status)
 
+    def ping(self, service: str | None = None) -> None:
+        """Do what ``DubboClient.ping`` does."""
+        self._wait(functools.partial(self._client.ping, service))
+
     def close(self) -> None:
         """Close all connections and end the thread; calls of other threads fail."""
         self._begin_anew_after_fork()
@@ -137,6 +141,6 @@ class BlockingService:
         return self._client.invoke(self._name, method, *args, **self._where, **options)
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        if method.startswith("__"):
+        if method.startswith("__") or method == "fileno":  # which many ask of any object
             raise AttributeError(method)
         return functools.partial(self.invoke, method)

@@ -160,6 +160,11 @@ class DubboClient:
     def __repr__(self) -> str:
         return f"<DubboClient {self._options.protocol} {self._resolver!r}>"
 
+    @property
+    def protocol(self) -> str:
+        """``dubbo``, ``telnet`` or ``qos``."""
+        return self._options.protocol
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -265,7 +270,7 @@ class DubboClient:
             connect_s = min(self._options.connect_timeout_s, left_s)
             await endpoint.ping(min(self._options.timeout_s, left_s), connect_s)
 
-        await self._try(ask, (service or "", "*", None), "ping", is_idempotent=True)
+        await self._try(ask, (service or "", "*", None), "ping", is_idempotent=True, patience_s=0.0)
 
     async def close(self) -> None:
         """Close all connections; calls under way fail with OutcomeUnknownError."""
@@ -313,9 +318,11 @@ class DubboClient:
         name: str,
         *,
         is_idempotent: bool,
+        patience_s: float | None = None,
     ) -> T:
         """Ask one provider after the other, as long as that can't do anything twice."""
         live = self._here()
+        patience_s = self._options.patience_s if patience_s is None else patience_s
         deadline_s = live.loop.time() + self._options.total_timeout_s
         tried: set[Address] = set()
         tries_left = self._options.retries
@@ -328,15 +335,17 @@ class DubboClient:
             address = choose(standings, tried, live.loop.time(), random.random)
             left_s = deadline_s - live.loop.time()
             try:
-                self._refuse_if_long_gone(address, standings[address], live.loop.time(), name)
+                refuse_if_long_gone(standings, address, live.loop.time(), patience_s, name)
                 return await self._once(live, address, ask, left_s)
-            except UnreachableError:
+            except BusyError:
+                raise  # it has waited long enough
+            except NotSentError:
                 if live.is_closed:
                     raise
                 if tried | {address} >= standings.keys():
                     since_s = max(item.unreachable_since_s or 0.0 for item in standings.values())
                     now_s = live.loop.time()
-                    if now_s - since_s >= self._options.patience_s or now_s + wait_s >= deadline_s:
+                    if now_s - since_s >= patience_s or now_s + wait_s >= deadline_s:
                         raise
                     await asyncio.sleep(wait_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - spreads load
                     wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
@@ -368,16 +377,6 @@ class DubboClient:
             raise UnreachableError(f"{name}: {self._resolver!r} knows no provider.")
         return addresses
 
-    def _refuse_if_long_gone(
-        self, address: Address, standing: Standing, now_s: float, name: str
-    ) -> None:
-        since_s = standing.unreachable_since_s
-        if since_s is None or not standing.is_paused(now_s):
-            return
-        if now_s - since_s >= self._options.patience_s:
-            text = f"{name}: {address} has not been reachable for {now_s - since_s:.1f} s"
-            raise UnreachableError(f"{text}: {standing.reason}")
-
     async def _once(
         self,
         live: _Live,
@@ -390,7 +389,9 @@ class DubboClient:
         standing.active += 1
         try:
             answer = await ask(live.endpoints[address], left_s)
-        except UnreachableError as error:
+        except BusyError:
+            raise
+        except NotSentError as error:
             standing.was_unreachable(live.loop.time(), str(error), random.random)
             raise
         except OutcomeUnknownError as error:
@@ -423,11 +424,31 @@ class DubboClient:
         return self._live
 
 
+def refuse_if_long_gone(
+    standings: Mapping[Address, Standing],
+    chosen: Address,
+    now_s: float,
+    patience_s: float,
+    name: str,
+) -> None:
+    """Fail a call at once whose providers have all been away for long and are not looked for now.
+
+    Raises: UnreachableError: says of each since when and why.
+    """
+    since_s = standings[chosen].unreachable_since_s
+    if since_s is None or not standings[chosen].is_paused(now_s) or now_s - since_s < patience_s:
+        return
+    reasons = [
+        f"for {now_s - item.unreachable_since_s:.1f} s: {item.reason}"
+        for item in standings.values()
+        if item.unreachable_since_s is not None
+    ]
+    raise UnreachableError(f"{name}: no provider has been reachable, {'; '.join(reasons)}")
+
+
 def is_safe_to_repeat(error: DubboError, *, is_idempotent: bool) -> bool:
     """Tell whether a call that failed so can be tried again without being done twice unasked."""
-    if isinstance(error, BusyError):
-        return False  # it has waited long enough
-    if isinstance(error, NotSentError | OverloadedError):
+    if isinstance(error, OverloadedError):
         return True
     return is_idempotent and isinstance(error, OutcomeUnknownError)
 
@@ -455,6 +476,6 @@ class Service:
         )
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        if method.startswith("__"):
+        if method.startswith("__") or method == "fileno":  # which many ask of any object
             raise AttributeError(method)
         return functools.partial(self.invoke, method)

@@ -15,6 +15,7 @@ from tornado_multi.dubbo.errors import (
     BusyError,
     NotSentError,
     OutcomeUnknownError,
+    RefusedError,
     UnreachableError,
 )
 from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
@@ -45,6 +46,8 @@ class BinaryEndpoint:
         self._address = address
         self._options = options
         self._connections: list[BinaryConnection] = []
+        self._fresh: set[BinaryConnection] = set()
+        """Those that have not answered yet."""
         self._opening: asyncio.Future[BinaryConnection] | None = None
         self._is_closed = False
 
@@ -62,6 +65,12 @@ class BinaryEndpoint:
         if connection is None or not await connection.is_alive():
             connection = await self._open(connect_timeout_s)
         frame = await connection.call(body, timeout_s, name)
+        if frame.skipped_bytes:
+            text = (
+                f"{name}: the answer has {frame.skipped_bytes} bytes; the limit is "
+                f"{self._options.most_reply_bytes} (most_reply_bytes)."
+            )
+            raise BadReplyError(text)
         return decode_answer(frame.status, frame.body, name)
 
     async def ping(self, timeout_s: float, connect_timeout_s: float) -> None:
@@ -91,15 +100,32 @@ class BinaryEndpoint:
         except TimeoutError:
             text = f"{self._address} can't be reached: no connection within {timeout_s:g} s."
             raise UnreachableError(text) from None
-        except UnreachableError as error:
-            raise UnreachableError(str(error)) from error  # each has its own traceback
+        except (UnreachableError, RefusedError) as error:
+            raise type(error)(str(error)) from error  # each has its own traceback
 
     async def _open_one(self) -> BinaryConnection:
+        """Connect, and have a heartbeat answered: a provider that ends accepts and closes at once,
+        and calls should not be what finds out.
+        """
+        loop, limit_s = asyncio.get_running_loop(), self._options.connect_timeout_s
+        deadline_s = loop.time() + limit_s
         connection = await connect(
-            lambda: BinaryConnection(self._address, self._options),
-            self._address,
-            self._options.connect_timeout_s,
+            lambda: BinaryConnection(self._address, self._options), self._address, limit_s
         )
+        self._fresh.add(connection)
+        try:
+            await connection.ping(max(deadline_s - loop.time(), 0.001))
+        except BadReplyError as error:
+            raise RefusedError(f"{self._address} can't be called: {error}") from error
+        except (NotSentError, OutcomeUnknownError) as error:
+            connection.close("it did not answer the first heartbeat")
+            text = f"{self._address} accepts connections and does not answer on them: {error}"
+            raise UnreachableError(text) from error
+        except asyncio.CancelledError:
+            connection.close("it was given up before its first answer")
+            raise
+        finally:
+            self._fresh.discard(connection)
         if self._is_closed:
             connection.close(CLOSED)
             raise UnreachableError(f"{self._address} is not called: {CLOSED}.")
@@ -114,12 +140,12 @@ class BinaryEndpoint:
     def close(self) -> None:
         """Close all connections."""
         self._is_closed = True
-        for connection in self._connections:
+        for connection in (*self._connections, *self._fresh):
             connection.close(CLOSED)
 
     def sever(self) -> None:
         """Give up the copies."""
-        for connection in self._connections:
+        for connection in (*self._connections, *self._fresh):
             connection.sever()
 
 

@@ -23,6 +23,8 @@ MOST_BODY_BYTES = 64 * 1024 * 1024
 PAYLOAD_BYTES = 8 * 1024 * 1024
 """Dubbo's default for the body of a request and of an answer. A larger request gets no answer from
 2.x and a failure from 3.x; in place of a larger answer comes a failure from all."""
+MOST_SKIPPED_BYTES = 1024**3
+"""A larger claim is no frame's."""
 _HEADER = struct.Struct(">2sBBqi")
 _REQUEST, _TWO_WAY, _EVENT, _SERIALIZATION = 0x80, 0x40, 0x20, 0x1F
 NULL = b"N"
@@ -59,6 +61,8 @@ class Frame:
     status: int = 0
     """Of a response; see ``Status``."""
     serialization: int = HESSIAN2
+    skipped_bytes: int = 0
+    """Length of a body that was too large to be kept: it is read away, and ``body`` is empty."""
 
     def is_read_only_event(self) -> bool:
         """Tell whether the provider asks for no further call on this connection."""
@@ -94,17 +98,23 @@ class FrameReader:
         self._held_bytes = 0
         self._wanted_bytes = _HEADER.size
         """How many bytes must be there before a look is worth it: parts are joined once per frame."""
+        self._to_skip_bytes = 0
 
     def is_between_frames(self) -> bool:
         """Tell whether no part of a frame is waiting for its end."""
-        return self._held_bytes == 0
+        return self._held_bytes == 0 and self._to_skip_bytes == 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield each frame that *data* completes.
+        """Yield each frame that *data* completes, and one that is too large as soon as it is known.
 
-        Raises: BadReplyError: it can't be a frame, or one that is too large; the rest of the
-            connection is worth nothing then.
+        Raises: BadReplyError: it can't be a frame; the rest of the connection is worth nothing then.
         """
+        if self._to_skip_bytes:
+            skipped = min(len(data), self._to_skip_bytes)
+            self._to_skip_bytes -= skipped
+            data = data[skipped:]
+            if not data:
+                return
         self._parts.append(data)
         self._held_bytes += len(data)
         if self._held_bytes < self._wanted_bytes:
@@ -116,18 +126,22 @@ class FrameReader:
                 magic, flags, status, number, length = _HEADER.unpack_from(held, begin)
                 self._check(magic, length)
                 end = begin + _HEADER.size + length
-                if end > len(held):
+                is_too_large = length > self._most_body_bytes
+                if is_too_large:
+                    self._to_skip_bytes = max(0, end - len(held))
+                elif end > len(held):
                     break
                 yield Frame(
                     number,
-                    held[begin + _HEADER.size : end],
+                    b"" if is_too_large else held[begin + _HEADER.size : end],
                     is_request=bool(flags & _REQUEST),
                     is_two_way=bool(flags & _TWO_WAY),
                     is_event=bool(flags & _EVENT),
                     status=status,
                     serialization=flags & _SERIALIZATION,
+                    skipped_bytes=length if is_too_large else 0,
                 )
-                begin = end
+                begin = min(end, len(held))
         finally:
             rest = held[begin:]
             self._parts, self._held_bytes = [rest] if rest else [], len(rest)
@@ -139,6 +153,6 @@ class FrameReader:
         if magic != MAGIC:
             text = f"What arrived is no Dubbo frame: it begins with {magic!r}. Is it a Dubbo port?"
             raise BadReplyError(text)
-        if not 0 <= length <= self._most_body_bytes:
-            text = f"A frame claims {length} bytes; the limit is {self._most_body_bytes}."
+        if not 0 <= length <= max(self._most_body_bytes, MOST_SKIPPED_BYTES):
+            text = f"A frame claims {length} bytes; no answer is as large."
             raise BadReplyError(text)

@@ -316,7 +316,10 @@ _BY_STATUS: dict[int, type[DubboError]] = {
     Status.CLIENT_ERROR: RefusedError,
     Status.THREADS_EXHAUSTED: OverloadedError,
 }
-_NAME_TYPES = "Name the parameter types (types=[...]) as the Java interface has them."
+_NAME_TYPES = (
+    "There is no such method, or not with such arguments; if it has overloads, or takes other types "
+    "than the arguments have, name them as the Java interface does (types=[...])."
+)
 
 
 def _failure(status: int, text: str, name: str) -> DubboError:
@@ -339,7 +342,7 @@ def _failure(status: int, text: str, name: str) -> DubboError:
 def _service_error(first: str, text: str, said: str) -> DubboError:
     """Return the error for what went wrong round the method: what it raises itself has status OK."""
     if _NO_METHOD.search(first) or _LOOKS_FOR_METHOD.match(text):
-        return NoSuchMethodError(f"{said} {_NAME_TYPES}")
+        return NoSuchMethodError(f"{said}\n{_NAME_TYPES}")
     if _TAKES_ARGUMENTS.search(text):
         return RefusedError(f"{said} It can't make what the method takes of an argument.")
     known = _JAVA_ERROR.fullmatch(first)
@@ -357,7 +360,7 @@ def _remote_error(value: Any, name: str) -> DubboError:
     message = _text(fields.get("exceptionMessage") or fields.get("detailMessage"))
     class_name = _text(fields.get("exceptionClass")) or value.class_name
     if _NO_METHOD.search(f"{class_name}: {message}") and short in _GENERIC_EXCEPTIONS:
-        return NoSuchMethodError(f"{name}: the provider says: {message} {_NAME_TYPES}")
+        return NoSuchMethodError(f"{name}: the provider says: {message}\n{_NAME_TYPES}")
     return RemoteError(class_name, message, _trace(fields.get("stackTrace")))
 
 

@@ -43,6 +43,9 @@ class FixedAddresses:
         if not self._addresses:
             raise ValueError("A client needs the address of at least one provider.")
 
+    def __repr__(self) -> str:
+        return ", ".join(map(str, self._addresses))
+
     async def resolve(self, service: str, version: str, group: str | None) -> Sequence[Address]:  # noqa: ARG002 - the same for all
         """Return them."""
         return self._addresses
@@ -61,6 +64,9 @@ class DnsAddresses:
         self._host, self._port, self._refresh_s = host, port, refresh_s
         self._addresses: tuple[Address, ...] = ()
         self._old_at_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"DNS {self._host}:{self._port}"
 
     async def resolve(self, service: str, version: str, group: str | None) -> Sequence[Address]:  # noqa: ARG002 - the same for all
         """Return them. Raises: UnreachableError: the name has never had any."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tornado_multi.dubbo.addresses import Address
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 3.0
 DOUBTS_BEFORE_PAUSE = 3
 """Calls without an answer in a row: one slow method is no reason to leave a provider."""
 

@@ -16,6 +16,7 @@ from tornado_multi.dubbo.errors import (
     NotAllowedError,
     NotSentError,
     OutcomeUnknownError,
+    RefusedError,
     UnreachableError,
 )
 from tornado_multi.dubbo.sockets import let_the_loop_read, sever
@@ -66,7 +67,11 @@ class TextConnection(asyncio.Protocol):
         return self.is_usable()
 
     async def greet(self, timeout_s: float) -> None:
-        """Learn the prompt. Raises: UnreachableError: this is no Dubbo port, or it lets us not in."""
+        """Learn the prompt.
+
+        Raises: UnreachableError: nothing comes. RefusedError: this is no Dubbo port, or it lets us
+            not in.
+        """
         deadline_s = self._loop.time() + timeout_s
         greeting = self._greeting
         assert greeting is not None
@@ -76,6 +81,9 @@ class TextConnection(asyncio.Protocol):
                     greeting.line_sent()
                     self._transport.write(HANDSHAKE)
                 await self._hear(deadline_s, greeting.quiet_s)
+        except BadReplyError as error:
+            self.close(str(error))
+            raise RefusedError(f"{self._address} can't be called: {error}") from error
         except OutcomeUnknownError as error:
             what = greeting.explain()
             self.close(what)

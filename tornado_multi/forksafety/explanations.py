@@ -195,6 +195,8 @@ def _end_of(value: object) -> tuple[tuple[int, int], DeadEnd] | None:
     for thing in (value, *(_part(value, name) for name in _parts_of(value))):
         if thing is None or issubclass(type(thing), type):
             continue
+        if not callable(getattr(type(thing), "fileno", None)):
+            continue  # not by its own getattr either: a client may make a call of any name
         try:
             fd = thing.fileno()
         except Exception:  # noqa: BLE001, S112 - closed, or of any library

@@ -87,7 +87,7 @@ def test_a_large_frame_costs_linear_time() -> None:
         (b"HTTP/1.1 400 Bad Request\r\n", "Is it a Dubbo port"),
         (bytes.fromhex("dabb0214000000000000000180000000"), "claims -2147483648 bytes"),
         (bytes.fromhex("dabb021400000000000000017fffffff"), "claims 2147483647 bytes"),
-        (bytes.fromhex("dabb02140000000000000001000003e9"), "claims 1001 bytes"),
+        (bytes.fromhex("dabb0214000000000000000140000001"), "claims 1073741825 bytes"),
     ],
 )
 def test_bytes_that_are_no_frame(data: bytes, said: str) -> None:
@@ -112,3 +112,17 @@ def test_the_event_of_a_provider_that_stops() -> None:
     assert event.is_read_only_event()
     assert not event.is_two_way
     assert not read(HEARTBEAT)[0].is_read_only_event()
+
+
+@pytest.mark.parametrize("cut", [1, 15, 16, 17, 500, 1016, 1017, 1018, 1040])
+def test_a_frame_that_is_too_large_is_read_away(cut: int) -> None:
+    """It is told without its body as soon as its header is there; the next one is whole."""
+    large = encode_frame(Frame(7, b"x" * 1001, is_request=False, status=20))
+    next_one = Frame(8, b"y" * 10, is_request=False, status=20)
+    first, second = read(large + encode_frame(next_one), cut)
+
+    assert (7, 1001, b"") == (first.id, first.skipped_bytes, first.body)
+    assert next_one == second
+    reader = FrameReader(1000)
+    assert [7] == [frame.id for frame in reader.feed(large[:16])]
+    assert not reader.is_between_frames()

@@ -189,7 +189,7 @@ def test_no_such_method(message: str) -> None:
         exceptionClass="org.apache.dubbo.rpc.RpcException",
         exceptionMessage=message,
     )
-    with pytest.raises(errors.NoSuchMethodError, match="Name the parameter types"):
+    with pytest.raises(errors.NoSuchMethodError, match="There is no such method"):
         decode_answer(20, body, NAME)
 
 

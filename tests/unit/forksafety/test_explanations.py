@@ -136,6 +136,25 @@ def test_other_errors_are_not_explained(
     assert [] == caplog.records
 
 
+@pytest.mark.usefixtures("dead_end")
+def test_nobody_is_asked_for_what_it_makes_up() -> None:
+    """A client whose every attribute is a call to another machine is not called by a log record."""
+    called = []
+
+    class Remote:
+        def __getattr__(self, name: str) -> object:
+            return lambda: called.append(name)
+
+    def fails(remote: Remote) -> None:
+        raise ValueError(type(remote).__name__)
+
+    with pytest.raises(ValueError, match="Remote") as caught:
+        fails(Remote())
+
+    assert None is explanations.explain(caught.value)
+    assert [] == called
+
+
 def test_the_sentence_says_what_where_and_what_to_do() -> None:
     """Also if the line is not known."""
     known, unknown = (

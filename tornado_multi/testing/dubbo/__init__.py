@@ -2,6 +2,14 @@
 
 from tornado_multi.testing.dubbo.dialects import DIALECTS, Dialect
 from tornado_multi.testing.dubbo.provider import DubboProvider, Faults
-from tornado_multi.testing.dubbo.services import AccountService, JavaException
+from tornado_multi.testing.dubbo.services import AccountService, JavaException, java
 
-__all__ = ["DIALECTS", "AccountService", "Dialect", "DubboProvider", "Faults", "JavaException"]
+__all__ = [
+    "DIALECTS",
+    "AccountService",
+    "Dialect",
+    "DubboProvider",
+    "Faults",
+    "JavaException",
+    "java",
+]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PARAMETER = re.compile(r"\[*(?:L[^;]+;|[A-Z])")
 _EXCEPTION, _VALUE, _NULL = 3, 4, 5
 """Kinds of answers that have attachments."""
+_RPC = "org.apache.dubbo.rpc.RpcException"
 _GENERIC = "org.apache.dubbo.rpc.service.GenericException"
 
 
@@ -49,8 +50,12 @@ class BinarySide:
             return heartbeat_answer(frame)
         status, values = await self._outcome(frame.body)
         writer = Writer()
-        for value in values:
-            writer.write(value)
+        try:
+            for value in values:
+                writer.write(value)
+        except HessianError as error:
+            status, writer = Status.BAD_RESPONSE, Writer()
+            writer.write(f"java.lang.IllegalStateException: {error}")
         return encode_frame(
             Frame(frame.id, bytes(writer.out), is_request=False, status=int(status))
         )
@@ -59,26 +64,48 @@ class BinarySide:
         """Return the status and the values of an answer."""
         try:
             service, method, args, attachments = read_call(body)
-            value = await self._call(service, method, args)
         except HessianError as error:
             return Status.BAD_REQUEST, [str(error)]
-        except sv.NoSuchServiceHereError as error:
-            text = f"Not found exported service: {error} in {sorted(self._services)}"
-            return Status.SERVICE_ERROR, [f"org.apache.dubbo.remoting.RemotingException: {text}"]
-        except sv.NoSuchMethodHereError as error:
-            thrown = sv.JavaException("java.lang.NoSuchMethodException", f"{service}.{error}")
-            return Status.OK, [_EXCEPTION, _generic(thrown), _told(attachments)]
+        try:
+            value = await self._call(service, method, args, attachments)
         except sv.JavaException as error:
             return Status.OK, [_EXCEPTION, _generic(error), _told(attachments)]
+        except Exception as error:  # noqa: BLE001 - whatever a method of a test does
+            return Status.SERVICE_ERROR, [_trace(error, service, sorted(self._services))]
         told = _told(attachments)
         return Status.OK, [_NULL, told] if value is None else [_VALUE, value, told]
 
-    async def _call(self, service: str, method: str, args: list[Any]) -> Any:
+    async def _call(
+        self, service: str, method: str, args: list[Any], attachments: dict[str, Any]
+    ) -> Any:
+        types = None
         if method == "$echo":
             return args[0]
         if method == "$invoke":
-            method, _, args = args
-        return await sv.call(sv.find_method(self._services, service, method, len(args)), args)
+            method, types, args = args
+        if attachments.get("version", "0.0.0") != "0.0.0" or "group" in attachments:
+            key = f"{attachments.get('group', '')}/{service}:{attachments.get('version')}"
+            if key.lstrip("/") not in self._services:
+                raise sv.NoSuchServiceHereError(key)
+            service = key.lstrip("/")
+        return await sv.call(sv.find_method(self._services, service, method, args, types), args)
+
+
+def _trace(error: Exception, service: str, exported: list[str]) -> str:
+    """Return what a provider says when it has not come to calling the method."""
+    match error:
+        case sv.NoSuchServiceHereError():
+            text = f"Not found exported service: {error} in {exported}"
+            return f"org.apache.dubbo.remoting.RemotingException: {text}"
+        case sv.NoSuchMethodHereError():
+            return f"{_RPC}: No such method {error} in class interface {service}"
+        case sv.AmbiguousHereError():
+            text = f"in class({service}), find {len(error.args)} methods."
+            return f"java.lang.IllegalStateException: Not unique method for method name(x) {text}"
+        case sv.WrongArgumentHereError():
+            place = "org.apache.dubbo.common.utils.PojoUtils.realize0(PojoUtils.java:512)"
+            return f"{_RPC}: {error}\n\tat {place}"
+    return f"java.lang.RuntimeException: {type(error).__name__}: {error}"
 
 
 def read_call(body: bytes) -> tuple[str, str, list[Any], dict[str, Any]]:

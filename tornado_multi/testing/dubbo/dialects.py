@@ -26,11 +26,15 @@ class Dialect:
     """QoS of 3.0.2 to 3.1.1."""
     fails_at_null_arguments: bool = False
     """2.5.7 to 2.6.3 answer ``null`` and nothing else."""
+    has_bytes_as_list: bool = False
+    """3.3 writes byte[] so; earlier versions as base64."""
     has_invoke: bool = True
     refusal: str = "Unsupported command: {command}"
     """What it says of a command that it does not have."""
     is_qos: bool = False
     banner_after_s: float = 0.5
+    least_bytes: int = 0
+    """3.3 looks at nothing shorter on its service port."""
     most_line_bytes: int | None = None
     """QoS drops a longer line without a word."""
 
@@ -50,10 +54,12 @@ DIALECTS = {
     ),
     "2.7.23": Dialect(has_result_prefix=True, ends_arguments_at_first_bracket=True),
     "3.0.1": Dialect(has_result_prefix=True),
-    "3.3.1": Dialect(has_invoke=False),
+    "3.3.1": Dialect(has_invoke=False, least_bytes=5),
     "3.0.2 qos": Dialect(
         is_qos=True, has_result_prefix=True, cuts_at_first_space=True, most_line_bytes=2048
     ),
-    "3.3.1 qos": Dialect(is_qos=True, has_result_prefix=True, most_line_bytes=2048),
+    "3.3.1 qos": Dialect(
+        is_qos=True, has_result_prefix=True, has_bytes_as_list=True, most_line_bytes=2048
+    ),
 }
 """Version -> how its service port, or its QoS port, writes."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tornado_multi.testing.dubbo import services as sv
@@ -35,7 +38,7 @@ class TextSide:
         if cut >= 0 and not self._dialect.is_qos:
             self._held = b""  # what follows is read as a binary frame that never ends
             return []
-        if not self._held.endswith(b"\n"):
+        if not self._held.endswith(b"\n") or len(self._held) < self._dialect.least_bytes:
             return []
         whole, self._held = self._held, b""
         if not self._dialect.is_qos:
@@ -71,8 +74,10 @@ class TextSide:
         name = command.removeprefix("ls").removeprefix(" -l").strip()
         if not name:
             return "\r\n".join(self._services)
-        methods = [item for item in dir(self._services[name]) if not item.startswith("_")]
-        return "\r\n".join(methods)
+        service = self._services.get(name)
+        if service is None:
+            return f"No such service {name}"
+        return "\r\n".join(sv.signatures(service))
 
     async def _invoke(self, command: str) -> str:
         try:
@@ -82,17 +87,41 @@ class TextSide:
         later = self._dialect.has_result_prefix
         preface = f"Use default service {service}.\r\n" if later else ""
         try:
-            function = sv.find_method(self._services, service, method, len(args))
+            function = sv.find_method(self._services, service, method, args, by_values=True)
             value = await sv.call(function, args)
         except sv.NoSuchServiceHereError:
             return f"No such service {service}"
         except sv.NoSuchMethodHereError:
             return f"{preface}No such method {method} in service {service}"
-        except sv.JavaException as error:
-            trace = f"\n\tat com.example.{method}(AccountServiceImpl.java:1)"
-            return f"{preface}Failed to invoke method {method}, cause: {error}{trace}"
-        result = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        except sv.AmbiguousHereError as error:
+            return _choice(method, error.args)
+        except Exception as error:  # noqa: BLE001 - whatever a method of a test does
+            return f"{preface}Failed to invoke method {method}, cause: {self._trace(method, error)}"
+        result = json.dumps(
+            _plain(value), ensure_ascii=False, separators=(",", ":"), default=self._as_fastjson
+        )
         return f"{preface}{'result: ' if later else ''}{result}\r\nelapsed: 0 ms."
+
+    def _as_fastjson(self, value: Any) -> Any:
+        match value:
+            case bytes() if self._dialect.has_bytes_as_list:
+                return list(value)
+            case bytes():
+                return base64.b64encode(value).decode()
+            case datetime():
+                return round(value.timestamp() * 1000)
+            case Decimal():
+                return float(value)
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+    def _trace(self, method: str, error: Exception) -> str:
+        """Return a Java trace; 2.7 and later call by reflection, which covers what was raised."""
+        at = f"\n\tat com.example.{method}(AccountServiceImpl.java:1)"
+        said = str(error) if isinstance(error, sv.JavaException) else f"java.lang.Error: {error}"
+        if not self._dialect.has_result_prefix:
+            return f"{said}\n{said}{at}"
+        cover = "java.lang.reflect.InvocationTargetException"
+        return f"{cover}\n{cover}{at}\nCaused by: {said}{at}"
 
     def _read_invoke(self, command: str) -> tuple[str, str, list[Any]]:
         """Return service, method and arguments. Raises: ValueError: with what the provider says."""
@@ -115,3 +144,22 @@ class TextSide:
         if self._dialect.fails_at_null_arguments and None in args:
             raise ValueError("null")
         return match["service"] or "", match["method"], args
+
+
+def _choice(method: str, overloads: tuple[tuple[str, ...], ...]) -> str:
+    lines = [
+        f"{number}. {method}({','.join(name.rpartition('.')[2] for name in types)})"
+        for number, types in enumerate(overloads, start=1)
+    ]
+    ask = "Please use the select command to select the method you want to invoke. eg: select 1"
+    return "\r\n".join(["Methods:", *lines, ask])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as it is in JSON: without the names of classes, which fastjson leaves out."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items() if key != "class"}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+    return value

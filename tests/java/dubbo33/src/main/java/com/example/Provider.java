@@ -39,10 +39,16 @@ public class Provider {
 
         DubboBootstrap.getInstance()
                 .application(application)
-                .registry(new RegistryConfig("N/A"))
+                .registry(registry(options.text("registry")))
                 .protocol(protocol)
                 .service(service)
                 .start();
         Options.serve(port, qosPort);
+    }
+
+    private static RegistryConfig registry(String address) {
+        RegistryConfig registry = new RegistryConfig(address == null ? "N/A" : address);
+        registry.setRegisterMode("interface");
+        return registry;
     }
 }
