@@ -16,7 +16,7 @@ from support.waiting import eventually
 from tornado_multi import DubboClient
 from tornado_multi.dubbo import errors, text
 from tornado_multi.dubbo.addresses import Address
-from tornado_multi.dubbo.frames import NULL, READ_ONLY, Frame, FrameReader, encode_frame, heartbeat
+from tornado_multi.dubbo.frames import READ_ONLY, Frame, FrameReader, encode_frame, heartbeat
 from tornado_multi.testing.dubbo import DIALECTS, DubboProvider
 
 if TYPE_CHECKING:
@@ -76,6 +76,17 @@ async def frames_of(reader: asyncio.StreamReader) -> AsyncIterator[Frame]:
     cut = FrameReader()
     while data := await reader.read(1 << 16):
         for frame in cut.feed(data):
+            yield frame
+
+
+async def calls_of(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> AsyncIterator[Frame]:
+    """Yield the calls of a client; its heartbeats are answered."""
+    async for frame in frames_of(reader):
+        if frame.is_event:
+            writer.write(encode_frame(Frame(frame.id, b"N", is_request=False, is_event=True)))
+        else:
             yield frame
 
 
@@ -213,10 +224,8 @@ def test_close_ends_calls_on_a_connection_that_wants_no_further_ones(run: Any) -
     first: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async for frame in frames_of(reader):
-            if frame.is_event:
-                writer.write(answer_to(frame, NULL))
-            elif not first:
+        async for frame in calls_of(reader, writer):
+            if not first:
                 first.append(writer)
                 writer.write(encode_frame(Frame(0, READ_ONLY, is_request=True, is_event=True)))
             elif first != [writer]:
@@ -238,6 +247,27 @@ def test_close_ends_calls_on_a_connection_that_wants_no_further_ones(run: Any) -
     run(main())
 
 
+def test_close_ends_the_wait_for_a_first_answer(run: Any) -> None:
+    """Of a provider that accepts and says nothing."""
+    asked = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        async for _frame in frames_of(reader):
+            asked.set()
+
+    async def main() -> None:
+        async with serving(serve) as address:
+            client = DubboClient(address, connect_timeout_s=60, total_timeout_s=60)
+            call = asyncio.create_task(client.invoke(ACCOUNTS, "get", 1))
+            await asked.wait()
+            await client.close()
+            async with asyncio.timeout(10):
+                with pytest.raises(errors.NotSentError, match="the client was closed"):
+                    await call
+
+    run(main())
+
+
 def test_calls_that_wait_for_a_slow_reader_go_on_one_after_the_other(run: Any) -> None:
     """When it reads again, they don't all write at once what it can't take in."""
     may_read = asyncio.Event()
@@ -245,10 +275,8 @@ def test_calls_that_wait_for_a_slow_reader_go_on_one_after_the_other(run: Any) -
     held: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        beat = await anext(frames_of(reader))
-        writer.write(answer_to(beat, NULL))
-        await may_read.wait()
-        async for frame in frames_of(reader):
+        async for frame in calls_of(reader, writer):
+            await may_read.wait()
             (connection,) = endpoint_of(client)._connections
             held.append(connection._transport.get_write_buffer_size())
             writer.write(answer_to(frame, ONE))

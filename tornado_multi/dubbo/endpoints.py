@@ -46,6 +46,8 @@ class BinaryEndpoint:
         self._address = address
         self._options = options
         self._connections: list[BinaryConnection] = []
+        self._fresh: set[BinaryConnection] = set()
+        """Those that have not answered yet."""
         self._opening: asyncio.Future[BinaryConnection] | None = None
         self._is_closed = False
 
@@ -110,6 +112,7 @@ class BinaryEndpoint:
         connection = await connect(
             lambda: BinaryConnection(self._address, self._options), self._address, limit_s
         )
+        self._fresh.add(connection)
         try:
             await connection.ping(max(deadline_s - loop.time(), 0.001))
         except BadReplyError as error:
@@ -118,6 +121,11 @@ class BinaryEndpoint:
             connection.close("it did not answer the first heartbeat")
             text = f"{self._address} accepts connections and does not answer on them: {error}"
             raise UnreachableError(text) from error
+        except asyncio.CancelledError:
+            connection.close("it was given up before its first answer")
+            raise
+        finally:
+            self._fresh.discard(connection)
         if self._is_closed:
             connection.close(CLOSED)
             raise UnreachableError(f"{self._address} is not called: {CLOSED}.")
@@ -132,12 +140,12 @@ class BinaryEndpoint:
     def close(self) -> None:
         """Close all connections."""
         self._is_closed = True
-        for connection in self._connections:
+        for connection in (*self._connections, *self._fresh):
             connection.close(CLOSED)
 
     def sever(self) -> None:
         """Give up the copies."""
-        for connection in self._connections:
+        for connection in (*self._connections, *self._fresh):
             connection.sever()
 
 

@@ -239,7 +239,8 @@ class _Connection(asyncio.Protocol):
             return
         data = await answer
         if is_event or not data:
-            self.write(data)
+            async with self._sending:  # a heartbeat comes between two answers, never into one
+                self.write(data)
             return
         if faults.delay_s[1]:
             await asyncio.sleep(random.uniform(*faults.delay_s))  # noqa: S311 - nobody guesses it
