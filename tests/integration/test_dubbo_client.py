@@ -24,7 +24,7 @@ from tornado_multi.testing.dubbo import DIALECTS, DubboProvider, Faults
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from tornado_multi.dubbo.client import Service
+    from tornado_multi.dubbo.service import Service
 
 ACCOUNTS = "com.example.AccountService"
 TEXTS = [name for name, dialect in DIALECTS.items() if dialect.has_invoke and not dialect.is_qos]

@@ -472,7 +472,7 @@ def test_providers_that_are_no_longer_named_are_let_go(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a registry tells changes all the time; connections and memory do not grow by it."""
-    monkeypatch.setattr("tornado_multi.dubbo.client.FORGOTTEN_AFTER_S", -1.0)
+    monkeypatch.setattr("tornado_multi.dubbo.live.FORGOTTEN_AFTER_S", -1.0)
     old, new = DubboProvider(), DubboProvider()
     now = old
 

@@ -7,107 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
-import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tornado_multi.dubbo.addresses import DEFAULT_PORT
 from tornado_multi.dubbo.blocking import BlockingClient
-from tornado_multi.dubbo.endpoints import CLOSED, TextEndpoint, make_endpoint
-from tornado_multi.dubbo.errors import (
-    BadArgumentError,
-    BusyError,
-    DubboError,
-    NotSentError,
-    OutcomeUnknownError,
-    OverloadedError,
-    RefusedError,
-    RemoteError,
-    UnreachableError,
-)
+from tornado_multi.dubbo.errors import BadArgumentError
 from tornado_multi.dubbo.invocation import Answer, Call
+from tornado_multi.dubbo.live import Live
 from tornado_multi.dubbo.names import check_method, check_service
 from tornado_multi.dubbo.options import Options
 from tornado_multi.dubbo.resolving import FixedAddresses, Resolver
-from tornado_multi.dubbo.standing import Standing, choose
+from tornado_multi.dubbo.service import Service
 from tornado_multi.dubbo.telnet.commands import encode_command, encode_ls
 from tornado_multi.dubbo.telnet.listings import parse_ls, parse_status
+from tornado_multi.dubbo.text_endpoint import TextEndpoint
+from tornado_multi.dubbo.trying import Trying
 from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.resources import lives
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tornado_multi.dubbo.addresses import Address
-from tornado_multi.dubbo.endpoints import BinaryEndpoint
+    from tornado_multi.dubbo.endpoints import Endpoint
 
 T = TypeVar("T")
-FIRST_WAIT_S = 0.05
-LONGEST_WAIT_S = 0.5
-FORGOTTEN_AFTER_S = 600.0
-"""A provider that no resolver has named for so long is let go when another one comes."""
-
-
-@dataclass(slots=True)
-class _Live:
-    """What a client has in one process, on one loop."""
-
-    epoch: int
-    loop: asyncio.AbstractEventLoop
-    endpoints: dict[Address, BinaryEndpoint | TextEndpoint] = field(default_factory=dict)
-    standings: dict[Address, Standing] = field(default_factory=dict)
-    unknown_since_s: dict[tuple[str, str, str | None], float] = field(default_factory=dict)
-    """service, version and group -> since when the resolver knows nobody"""
-    is_closed: bool = False
-
-    def unknown_since(self, where: tuple[str, str, str | None]) -> float:
-        """Return since when nobody is known there: since now, if that is new."""
-        return self.unknown_since_s.setdefault(where, self.loop.time())
-
-    def standings_of(
-        self, addresses: Sequence[Address], options: Options
-    ) -> dict[Address, Standing]:
-        """Return how the providers at these addresses have done; an endpoint opens nothing by itself."""
-        now_s = self.loop.time()
-        found = {}
-        for address in addresses:
-            standing = self.standings.get(address)
-            if standing is None:
-                self._forget(now_s)
-                self.endpoints[address] = make_endpoint(address, options)
-                standing = self.standings[address] = Standing()
-            standing.named_s = now_s
-            found[address] = standing
-        return found
-
-    def _forget(self, now_s: float) -> None:
-        """Close the connections to providers that are gone: what a registry tells changes."""
-        for address, standing in list(self.standings.items()):
-            if not standing.active and now_s - standing.named_s > FORGOTTEN_AFTER_S:
-                self.endpoints.pop(address).close()
-                del self.standings[address]
-
-
-class _Waits:
-    """The pauses of one call while nobody can be reached: each longer than the one before."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, patience_s: float, deadline_s: float
-    ) -> None:
-        self._loop = loop
-        self._patience_s = patience_s
-        self._deadline_s = deadline_s
-        self._next_s = FIRST_WAIT_S
-
-    async def may_go_on(self, since_s: float) -> bool:
-        """Pause, and tell whether to look again. Args: since_s: when everybody was gone."""
-        now_s = self._loop.time()
-        if now_s - since_s >= self._patience_s or now_s + self._next_s >= self._deadline_s:
-            return False
-        await asyncio.sleep(self._next_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - spreads load
-        self._next_s = min(LONGEST_WAIT_S, 2 * self._next_s)
-        return True
 
 
 class DubboClient:
@@ -179,7 +103,8 @@ class DubboClient:
         self._resolver: Resolver = (
             addresses if isinstance(addresses, Resolver) else FixedAddresses(addresses, port)
         )
-        self._live: _Live | None = None
+        self._trying = Trying(self._resolver, self._options)
+        self._live: Live | None = None
         self._text: DubboClient | None = None
         """For what is asked in text although calls are binary."""
         lives.watch_forks()
@@ -251,13 +176,13 @@ class DubboClient:
             text = f"timeout_s is {timeout_s!r}; it is a number of seconds above 0."
             raise BadArgumentError(text)
 
-        async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> Answer:
+        async def ask(endpoint: Endpoint, left_s: float) -> Answer:
             connect_s = min(self._options.connect_timeout_s, left_s)
             return await endpoint.call(call, min(each_s, left_s), connect_s)
 
         where = (call.service, call.version, call.group)
         name = f"{call.service}.{call.method}"
-        return await self._try(ask, where, name, is_idempotent=is_idempotent)
+        return await self._trying.ask(self._here(), ask, where, name, is_idempotent=is_idempotent)
 
     def blocking(self) -> BlockingClient:
         """Return this client for code without an event loop: scripts, threads, shells."""
@@ -293,11 +218,18 @@ class DubboClient:
         Raises: DubboError: none does.
         """
 
-        async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> None:
+        async def ask(endpoint: Endpoint, left_s: float) -> None:
             connect_s = min(self._options.connect_timeout_s, left_s)
             await endpoint.ping(min(self._options.timeout_s, left_s), connect_s)
 
-        await self._try(ask, (service or "", "*", None), "ping", is_idempotent=True, patience_s=0.0)
+        await self._trying.ask(
+            self._here(),
+            ask,
+            (service or "", "*", None),
+            "ping",
+            is_idempotent=True,
+            patience_s=0.0,
+        )
 
     async def close(self) -> None:
         """Close all connections; calls under way fail with OutcomeUnknownError."""
@@ -312,8 +244,6 @@ class DubboClient:
             await text.close()
         await self._resolver.close()
         await asyncio.sleep(0)  # the loop closes the sockets in its next turn
-
-    # --- tries ------------------------------------------------------------------------------------
 
     def _in_text(self) -> DubboClient:
         """Return the client that speaks text with the same providers.
@@ -330,112 +260,17 @@ class DubboClient:
     async def _command(
         self, line: bytes, name: str, service: str | None, parse: Callable[[str], T]
     ) -> T:
-        async def ask(endpoint: BinaryEndpoint | TextEndpoint, left_s: float) -> T:
+        async def ask(endpoint: Endpoint, left_s: float) -> T:
             assert isinstance(endpoint, TextEndpoint)
             connect_s = min(self._options.connect_timeout_s, left_s)
             timeout_s = min(self._options.timeout_s, left_s)
             return await endpoint.command(line, name, parse, timeout_s, connect_s)
 
-        return await self._try(ask, (service or "", "*", None), name, is_idempotent=True)
+        return await self._trying.ask(
+            self._here(), ask, (service or "", "*", None), name, is_idempotent=True
+        )
 
-    async def _try(
-        self,
-        ask: Callable[[BinaryEndpoint | TextEndpoint, float], Awaitable[T]],
-        where: tuple[str, str, str | None],
-        name: str,
-        *,
-        is_idempotent: bool,
-        patience_s: float | None = None,
-    ) -> T:
-        """Ask one provider after the other, as long as that can't do anything twice."""
-        live = self._here()
-        patience_s = self._options.patience_s if patience_s is None else patience_s
-        deadline_s = live.loop.time() + self._options.total_timeout_s
-        waits = _Waits(live.loop, patience_s, deadline_s)
-        tried: set[Address] = set()
-        tries_left = self._options.retries
-        while True:
-            try:
-                addresses = await self._addresses(where, deadline_s, name)
-                live.unknown_since_s.pop(where, None)
-            except UnreachableError:
-                if not await waits.may_go_on(live.unknown_since(where)):
-                    raise
-                continue
-            if live.is_closed:
-                raise NotSentError(f"{name} is not called: {CLOSED}.")
-            standings = live.standings_of(addresses, self._options)
-            address = choose(standings, tried, live.loop.time(), random.random)
-            left_s = deadline_s - live.loop.time()
-            try:
-                refuse_if_long_gone(standings, address, live.loop.time(), patience_s, name)
-                return await self._once(live, address, ask, left_s)
-            except BusyError:
-                raise  # it has waited long enough
-            except NotSentError:
-                if live.is_closed:
-                    raise
-                if tried | {address} >= standings.keys():
-                    since_s = max(item.unreachable_since_s or 0.0 for item in standings.values())
-                    if not await waits.may_go_on(since_s):
-                        raise
-            except DubboError as error:
-                again = is_safe_to_repeat(error, is_idempotent=is_idempotent) and tries_left
-                if not again or live.is_closed or live.loop.time() >= deadline_s:
-                    raise
-                tries_left -= 1
-            tried.add(address)
-
-    async def _addresses(
-        self, where: tuple[str, str, str | None], deadline_s: float, name: str
-    ) -> Sequence[Address]:
-        """Return who may be called. Raises: UnreachableError: nobody is known in time."""
-        if isinstance(self._resolver, FixedAddresses):
-            return await self._resolver.resolve(*where)
-        limit = asyncio.timeout_at(deadline_s)
-        try:
-            async with limit:
-                addresses = await self._resolver.resolve(*where)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            text = (
-                f"{self._resolver!r} does not say where within {self._options.total_timeout_s:g} s."
-            )
-            raise UnreachableError(f"{name}: {text}") from None
-        if not addresses:
-            raise UnreachableError(f"{name}: {self._resolver!r} knows no provider.")
-        return addresses
-
-    async def _once(
-        self,
-        live: _Live,
-        address: Address,
-        ask: Callable[[BinaryEndpoint | TextEndpoint, float], Awaitable[T]],
-        left_s: float,
-    ) -> T:
-        """Ask one provider, and note how it did."""
-        standing = live.standings[address]
-        standing.active += 1
-        try:
-            answer = await ask(live.endpoints[address], left_s)
-        except BusyError:
-            raise
-        except NotSentError as error:
-            standing.was_unreachable(live.loop.time(), str(error), random.random)
-            raise
-        except OutcomeUnknownError as error:
-            standing.left_in_doubt(live.loop.time(), str(error), random.random)
-            raise
-        except (RemoteError, RefusedError):
-            standing.answered()
-            raise
-        finally:
-            standing.active -= 1
-        standing.answered()
-        return answer
-
-    def _here(self) -> _Live:
+    def _here(self) -> Live:
         """Return what there is in this process on this loop; begin anew after a fork."""
         loop, live = asyncio.get_running_loop(), self._live
         if live is not None and live.loop is loop and live.epoch == lives.epoch():
@@ -450,62 +285,5 @@ class DubboClient:
                 "each loop, or use client.blocking() from threads."
             )
             raise RuntimeError(text)
-        self._live = _Live(lives.epoch(), loop)
+        self._live = Live(lives.epoch(), loop)
         return self._live
-
-
-def refuse_if_long_gone(
-    standings: Mapping[Address, Standing],
-    chosen: Address,
-    now_s: float,
-    patience_s: float,
-    name: str,
-) -> None:
-    """Fail a call at once whose providers have all been away for long and are not looked for now.
-
-    Raises: UnreachableError: says of each since when and why.
-    """
-    since_s = standings[chosen].unreachable_since_s
-    if since_s is None or not standings[chosen].is_paused(now_s) or now_s - since_s < patience_s:
-        return
-    reasons = [
-        f"for {now_s - item.unreachable_since_s:.1f} s: {item.reason}"
-        for item in standings.values()
-        if item.unreachable_since_s is not None
-    ]
-    raise UnreachableError(f"{name}: no provider has been reachable, {'; '.join(reasons)}")
-
-
-def is_safe_to_repeat(error: DubboError, *, is_idempotent: bool) -> bool:
-    """Tell whether a call that failed so can be tried again without being done twice unasked."""
-    if isinstance(error, OverloadedError):
-        return True
-    return is_idempotent and isinstance(error, OutcomeUnknownError)
-
-
-class Service:
-    """A service of a client: its methods are those of the Java interface.
-
-    ``await service.getByAccountId(1)``; by name, for overloads and options: ``await
-    service.getByAccountId(1, types=["long"], timeout_s=2)``.
-    """
-
-    def __init__(self, client: DubboClient, name: str, version: str, group: str | None) -> None:
-        self._client = client
-        self._name = name
-        self._version = version
-        self._group = group
-
-    def __repr__(self) -> str:
-        return f"<Service {self._name} of {self._client!r}>"
-
-    async def invoke(self, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method by its name; options are those of ``DubboClient.invoke``."""
-        return await self._client.invoke(
-            self._name, method, *args, version=self._version, group=self._group, **options
-        )
-
-    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        if method.startswith("__") or method == "fileno":  # which many ask of any object
-            raise AttributeError(method)
-        return functools.partial(self.invoke, method)

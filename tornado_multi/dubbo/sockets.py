@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tornado_multi.dubbo.addresses import Address
 
+CLOSED = "the client was closed"
+"""Why a connection ended, or a call was not sent."""
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
 MOST_LOOKS = 4
 """At what has come, before a call goes out: the end may stand behind other bytes."""
