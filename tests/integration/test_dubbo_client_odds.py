@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import select
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,16 @@ from support.waiting import eventually
 from tornado_multi import DubboClient
 from tornado_multi.dubbo import errors, text
 from tornado_multi.dubbo.addresses import Address
-from tornado_multi.dubbo.frames import READ_ONLY, Frame, FrameReader, encode_frame, heartbeat
+from tornado_multi.dubbo.frames import (
+    READ_ONLY,
+    Frame,
+    FrameReader,
+    Status,
+    encode_frame,
+    heartbeat,
+)
+from tornado_multi.dubbo.hessian import encode
+from tornado_multi.dubbo.resolving import DnsAddresses
 from tornado_multi.testing.dubbo import DIALECTS, DubboProvider
 
 if TYPE_CHECKING:
@@ -268,6 +278,34 @@ def test_close_ends_the_wait_for_a_first_answer(run: Any) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("protocol", ["dubbo", "telnet"])
+def test_close_ends_the_wait_for_a_connection(run: Any, protocol: str) -> None:
+    """Of a host that answers no connection request."""
+
+    async def main(port: int) -> None:
+        client = DubboClient(
+            "127.0.0.1", port, protocol=protocol, connect_timeout_s=60, total_timeout_s=60
+        )
+        call = asyncio.create_task(client.invoke(ACCOUNTS, "add", 1, 2))
+        await until(lambda: client._live and endpoint_of(client)._connector._attempts)
+        await client.close()
+        async with asyncio.timeout(10):
+            with pytest.raises(errors.NotSentError, match="the client was closed"):
+                await call
+
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        while True:  # until its queue is full, and the kernel drops what comes
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(server.getsockname())
+            if not select.select([], [caller], [], 0.2)[1]:
+                break
+        run(main(server.getsockname()[1]))
+
+
 def test_calls_that_wait_for_a_slow_reader_go_on_one_after_the_other(run: Any) -> None:
     """When it reads again, they don't all write at once what it can't take in."""
     may_read = asyncio.Event()
@@ -388,6 +426,60 @@ def test_a_name_that_can_not_be_looked_up_is_unreachable(run: Any, host: str) ->
     run(main())
 
 
+def test_calls_that_come_together_look_a_name_up_once(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once it is known, a look-up holds up nobody."""
+    asked: list[asyncio.Future[Any]] = []
+
+    async def look_up(*_: Any, **__: Any) -> Any:
+        asked.append(asyncio.get_running_loop().create_future())
+        return await asked[-1]
+
+    def found(host: str) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 20880))]
+
+    async def main() -> None:
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", look_up, raising=False)
+        names = DnsAddresses("accounts.example", refresh_s=0)
+
+        async def resolve() -> Sequence[Address]:
+            return await names.resolve(ACCOUNTS, "0.0.0", None)
+
+        first = [asyncio.create_task(resolve()) for _ in range(50)]
+        await until(lambda: asked)
+        first[0].cancel()  # which is no reason to end it for the others
+        asked[0].set_result(found("10.0.0.1"))
+        one, two = (Address("10.0.0.1", 20880),), (Address("10.0.0.2", 20880),)
+        assert [one] * 49 == (await asyncio.gather(*first, return_exceptions=True))[1:]
+        assert one == await resolve()
+        await until(lambda: len(asked) == 2)
+        assert one == await resolve()
+        asked[1].set_exception(OSError(-3, "Temporary failure in name resolution"))
+        await until(names._asking.done)
+        assert one == await resolve()
+        await until(lambda: len(asked) == 3)
+        asked[2].set_result(found("10.0.0.2"))
+        await until(names._asking.done)
+        assert two == await resolve()
+        await until(lambda: len(asked) == 4)
+        asked[3].set_result(found("10.0.0.2"))
+        await until(names._asking.done)
+
+    run(main())
+
+
+def test_a_name_without_an_address_says_why(run: Any) -> None:
+    """In the words of the system."""
+
+    async def main() -> None:
+        async with DubboClient(DnsAddresses("a..b"), patience_s=0) as client:
+            with pytest.raises(errors.UnreachableError, match=r"The name a\.\.b can't be resolved"):
+                await client.invoke(ACCOUNTS, "add", 1, 2)
+
+    run(main())
+
+
 # --- closing --------------------------------------------------------------------------------------
 
 
@@ -451,6 +543,35 @@ def test_a_blocking_call_during_a_close_begins_anew() -> None:
         blocking.close()
 
     assert [5] == found
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
+def test_a_forgotten_client_is_named_and_its_connections_end(*, is_blocking: bool) -> None:
+    """Heartbeats would keep them for ever."""
+
+    async def forget(address: str) -> None:
+        client = DubboClient(address)
+        assert 3 == await client.invoke(ACCOUNTS, "add", 1, 2)
+        with pytest.warns(ResourceWarning, match="DubboClient dubbo .* was never closed"):
+            del client
+        await until(lambda: provider.connections == 0)
+
+    def forget_blocking(address: str) -> None:
+        client = DubboClient(address).blocking()
+        assert 3 == client.invoke(ACCOUNTS, "add", 1, 2)
+        thread = client._thread
+        assert thread is not None
+        with pytest.warns(ResourceWarning, match="BlockingClient .* was never closed"):
+            del client
+        thread.join(20)
+        assert not thread.is_alive()
+
+    with DubboProvider() as provider:
+        if is_blocking:
+            forget_blocking(provider.address)
+        else:
+            asyncio.run(forget(provider.address))
+        eventually(lambda: provider.connections == 0)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -554,5 +675,53 @@ def test_a_slow_method_costs_no_connection(run: Any) -> None:
                     with contextlib.suppress(errors.CallTimeoutError):
                         await client.invoke(ACCOUNTS, "get", 1)
         assert 1 == len(accepted)
+
+    run(main())
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def test_an_overloaded_provider_is_given_time(run: Any) -> None:
+    """Asked again at once it refuses again; when it has threads, the call is done."""
+    asked_s: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for frame in calls_of(reader, writer):
+            asked_s.append(asyncio.get_running_loop().time())
+            if len(asked_s) < 3:
+                body = encode("Thread pool is EXHAUSTED!")
+                status = int(Status.THREADS_EXHAUSTED)
+                writer.write(encode_frame(Frame(frame.id, body, is_request=False, status=status)))
+            else:
+                writer.write(answer_to(frame, ONE))
+
+    async def main() -> None:
+        async with serving(serve) as address, DubboClient(address) as client:
+            assert 1 == await client.invoke(ACCOUNTS, "get", 1)
+            first, second, third = asked_s
+            assert second - first >= 0.024
+            assert third - second >= 0.049
+            asked_s.clear()
+        async with serving(serve) as address, DubboClient(address, retries=1) as client:
+            with pytest.raises(errors.OverloadedError, match="EXHAUSTED"):
+                await client.invoke(ACCOUNTS, "get", 1)
+            assert 2 == len(asked_s)
+
+    run(main())
+
+
+def test_an_answer_in_another_serialization_is_not_read_as_hessian(run: Any) -> None:
+    """It could well be read, as something else."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for frame in calls_of(reader, writer):
+            good = answer_to(frame, ONE)
+            writer.write(good[:2] + bytes([good[2] & 0xE0 | 6]) + good[3:])
+
+    async def main() -> None:
+        async with serving(serve) as address, DubboClient(address) as client:
+            with pytest.raises(errors.BadReplyError, match="serialized in the way 6"):
+                await client.invoke(ACCOUNTS, "get", 1)
 
     run(main())

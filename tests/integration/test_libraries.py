@@ -13,6 +13,7 @@ from support.cluster import VICTIMS
 from support.marks import marks
 from support.waiting import eventually
 
+from tornado_multi.testing.dubbo import DubboProvider
 from tornado_multi.testing.fetching import fetch
 
 if TYPE_CHECKING:
@@ -103,3 +104,19 @@ def test_the_zygote_keeps_its_sessions(made: Cluster) -> None:
     forked = before_fork.findall(made.log())
 
     assert 1 == len(set(forked)), forked
+
+
+def test_our_own_dubbo_client_is_no_error_and_begins_anew(cluster: StartCluster) -> None:
+    """Called at import, it costs nobody a call, and strict lets it pass."""
+    with DubboProvider() as provider:
+        made = cluster(
+            "dubbo_at_import:make_app",
+            options=["--fork-safety", "strict"],
+            workers=WORKERS,
+            environment={"DUBBO": provider.address},
+        )
+        assert {"7"} == {str(answer) for answer in answers(made, "dubbo").values()}
+        found = made.status()["fork_safety"]["findings"]
+        assert {"handled"} == {item["severity"] for item in found}
+        assert {"tornado_multi"} >= {item["library"] for item in found} - {None}
+        assert 3 * WORKERS <= provider.accepted - 3

@@ -50,7 +50,8 @@ class AccountFailure:
     def check(self, error: errors.DubboError) -> None:
         """Prove that an error is the one; the methods that raise have their message as argument."""
         assert self.kind is type(error), error
-        assert re.search(self.says, str(error)), error
+        said = error.message if isinstance(error, errors.RemoteError) else str(error)
+        assert re.search(self.says, said), error
         if isinstance(error, errors.RemoteError):
             assert self.class_name == error.class_name
             assert not self.call.method.startswith("fail") or self.call.args[0] == error.message

@@ -16,6 +16,7 @@ from tornado_multi.dubbo.errors import (
     OutcomeUnknownError,
 )
 from tornado_multi.dubbo.frames import (
+    HESSIAN2,
     NULL,
     Frame,
     FrameReader,
@@ -23,7 +24,7 @@ from tornado_multi.dubbo.frames import (
     heartbeat,
     heartbeat_answer,
 )
-from tornado_multi.dubbo.sockets import let_the_loop_read, sever
+from tornado_multi.dubbo.sockets import fileno, let_the_loop_read, sever
 
 if TYPE_CHECKING:
     from tornado_multi.dubbo.addresses import Address
@@ -37,7 +38,7 @@ class BinaryConnection(asyncio.Protocol):
     """Sends calls, sorts answers, answers heartbeats and sends its own."""
 
     def __init__(self, address: Address, options: Options) -> None:
-        self._address = address
+        self.address = address
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(options.most_reply_bytes)
@@ -101,7 +102,7 @@ class BinaryConnection(asyncio.Protocol):
         if not self._may_write.is_set() or self._turn.locked():
             await self._wait_to_write(timeout_s, name)
         if not self.is_usable() or self._transport is None:
-            text = f"{name}: the connection to {self._address} is closed: {self._why_closed}"
+            text = f"{name}: the connection to {self.address} is closed: {self._why_closed}"
             raise NotSentError(text)
         self._number = number = self._number + 1
         answer: asyncio.Future[Frame] = self._loop.create_future()
@@ -121,13 +122,13 @@ class BinaryConnection(asyncio.Protocol):
             async with asyncio.timeout(timeout_s), self._turn:
                 await self._may_write.wait()
         except TimeoutError:
-            text = f"{name}: {self._address} takes in nothing for {timeout_s:g} s."
+            text = f"{name}: {self.address} takes in nothing for {timeout_s:g} s."
             raise NotSentError(text) from None
 
     def _time_out(self, number: int, name: str, timeout_s: float) -> None:
         answer = self._pending.get(number)
         if answer is not None and not answer.done():
-            text = f"{name}: no answer from {self._address} within {timeout_s:g} s."
+            text = f"{name}: no answer from {self.address} within {timeout_s:g} s."
             answer.set_exception(CallTimeoutError(text))
             if self._heard_s < self._loop.time() - timeout_s:
                 self._ask_for_life()
@@ -159,6 +160,10 @@ class BinaryConnection(asyncio.Protocol):
         """Close at once; calls in flight fail with OutcomeUnknownError."""
         self._end(OutcomeUnknownError, reason)
 
+    def fileno(self) -> int:
+        """Return its descriptor; -1: it has none any more."""
+        return fileno(self._transport)
+
     def sever(self) -> None:
         """Give up the copy that a fork has made of it."""
         if self._transport is not None:
@@ -176,7 +181,7 @@ class BinaryConnection(asyncio.Protocol):
         self._may_write.set()
         for answer in self._pending.values():
             if not answer.done():
-                text = f"The connection to {self._address} ended with the call in flight: {reason}"
+                text = f"The connection to {self.address} ended with the call in flight: {reason}"
                 answer.set_exception(kind(text))
 
     # --- what the loop calls ----------------------------------------------------------------------
@@ -209,6 +214,12 @@ class BinaryConnection(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         if not frame.is_request:
+            if frame.serialization != HESSIAN2:
+                text = (
+                    f"An answer is serialized in the way {frame.serialization}; calls ask for "
+                    f"Hessian ({HESSIAN2})."
+                )
+                raise BadReplyError(text)
             answer = self._pending.get(frame.id)
             if answer is not None and not answer.done():
                 answer.set_result(frame)

@@ -18,7 +18,7 @@ from tornado_multi.dubbo.errors import (
     UnreachableError,
 )
 from tornado_multi.dubbo.invocation import Answer, decode_answer, encode_call
-from tornado_multi.dubbo.sockets import CLOSED, connect
+from tornado_multi.dubbo.sockets import CLOSED, Connector
 
 if TYPE_CHECKING:
     from tornado_multi.dubbo.addresses import Address
@@ -38,7 +38,7 @@ class BinaryEndpoint:
         self._fresh: set[BinaryConnection] = set()
         """Those that have not answered yet."""
         self._opening: asyncio.Future[BinaryConnection] | None = None
-        self._is_closed = False
+        self._connector = Connector(address)
 
     async def call(self, call: Call, timeout_s: float, connect_timeout_s: float) -> Answer:
         """Call a method, at the same time as others."""
@@ -98,8 +98,8 @@ class BinaryEndpoint:
         """
         loop, limit_s = asyncio.get_running_loop(), self._options.connect_timeout_s
         deadline_s = loop.time() + limit_s
-        connection = await connect(
-            lambda: BinaryConnection(self._address, self._options), self._address, limit_s
+        connection = await self._connector.connect(
+            lambda: BinaryConnection(self._address, self._options), limit_s
         )
         self._fresh.add(connection)
         try:
@@ -115,9 +115,9 @@ class BinaryEndpoint:
             raise
         finally:
             self._fresh.discard(connection)
-        if self._is_closed:
+        if self._connector.is_closed:
             connection.close(CLOSED)
-            raise UnreachableError(f"{self._address} is not called: {CLOSED}.")
+            self._connector.refuse_if_closed()
         self._connections.append(connection)
         return connection
 
@@ -128,7 +128,7 @@ class BinaryEndpoint:
 
     def close(self) -> None:
         """Close all connections."""
-        self._is_closed = True
+        self._connector.close()
         for connection in (*self._connections, *self._fresh):
             connection.close(CLOSED)
 

@@ -10,10 +10,12 @@ import asyncio
 import concurrent.futures
 import functools
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tornado_multi.dubbo.errors import OutcomeUnknownError
-from tornado_multi.dubbo.names import check_service
+from tornado_multi.dubbo.names import NO_VERSION, locate_service
+from tornado_multi.process.linux import keep_for_ever
 from tornado_multi.resources import lives
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+class BlockingLoop(asyncio.SelectorEventLoop):
+    """A class of its own, by which the fork-safety audit knows that workers begin anew."""
 
 
 class BlockingClient:
@@ -35,6 +41,17 @@ class BlockingClient:
         self._thread: threading.Thread | None = None
         self._epoch = lives.epoch()
 
+    def __del__(self) -> None:
+        loop = self._loop
+        if loop is None or self._epoch != lives.epoch() or loop.is_closed():
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._client.close(), loop)
+        closing.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+        warnings.warn(f"{self!r} was never closed.", ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        return f"<BlockingClient {self._client!r}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -42,10 +59,10 @@ class BlockingClient:
         self.close()
 
     def service(
-        self, name: str, *, version: str = "0.0.0", group: str | None = None
+        self, name: str, *, version: str = NO_VERSION, group: str | None = None
     ) -> BlockingService:
         """Return a service whose methods can be called. Raises: BadArgumentError."""
-        return BlockingService(self, check_service(name), version, group)
+        return BlockingService(self, *locate_service(name, version, group))
 
     def invoke(self, service: str, method: str, *args: Any, **options: Any) -> Any:
         """Call a method; arguments, options and errors are those of ``DubboClient.invoke``."""
@@ -96,6 +113,7 @@ class BlockingClient:
 
     def _begin_anew_after_fork(self) -> None:
         if self._epoch != lives.epoch():  # the thread did not come along, nor who held the mutex
+            keep_for_ever(self._loop)  # it is another process's: collecting it would touch that
             self._mutex = threading.Lock()
             self._loop = self._thread = None
             self._epoch = lives.epoch()
@@ -103,7 +121,7 @@ class BlockingClient:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop, started if need be. The caller holds the mutex."""
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+            self._loop = BlockingLoop()
             self._thread = threading.Thread(
                 target=self._run, args=[self._loop], name="tornado_multi dubbo", daemon=True
             )

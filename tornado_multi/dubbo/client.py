@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tornado_multi.dubbo.addresses import DEFAULT_PORT
@@ -14,7 +15,7 @@ from tornado_multi.dubbo.blocking import BlockingClient
 from tornado_multi.dubbo.errors import BadArgumentError
 from tornado_multi.dubbo.invocation import Answer, Call
 from tornado_multi.dubbo.live import Live
-from tornado_multi.dubbo.names import check_method, check_service
+from tornado_multi.dubbo.names import NO_VERSION, check_method, check_service, locate_service
 from tornado_multi.dubbo.options import Options
 from tornado_multi.dubbo.resolving import FixedAddresses, Resolver
 from tornado_multi.dubbo.service import Service
@@ -117,18 +118,26 @@ class DubboClient:
         """``dubbo``, ``telnet`` or ``qos``."""
         return self._options.protocol
 
+    def __del__(self) -> None:
+        live: Live | None = getattr(self, "_live", None)  # there is none if making it failed
+        if live is None or live.epoch != lives.epoch() or live.loop.is_closed():
+            return
+        live.loop.call_soon_threadsafe(live.close)  # heartbeats would keep its connections for ever
+        warnings.warn(f"{self!r} was never closed.", ResourceWarning, source=self, stacklevel=2)
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def service(self, name: str, *, version: str = "0.0.0", group: str | None = None) -> Service:
+    def service(self, name: str, *, version: str = NO_VERSION, group: str | None = None) -> Service:
         """Return a service whose methods can be called like Python's.
 
+        Args: name: of the Java interface; ``group/interface:version`` says all three.
         Raises: BadArgumentError: *name* is none.
         """
-        return Service(self, check_service(name), version, group)
+        return Service(self, *locate_service(name, version, group))
 
     async def invoke(
         self,
@@ -136,7 +145,7 @@ class DubboClient:
         method: str,
         *args: Any,
         types: Sequence[str] | None = None,
-        version: str = "0.0.0",
+        version: str = NO_VERSION,
         group: str | None = None,
         attachments: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
@@ -155,8 +164,9 @@ class DubboClient:
             NotSentError: no provider could be asked. OutcomeUnknownError: it may have been done.
             BadArgumentError: it can't be asked in this form.
         """
+        interface, version, group = locate_service(service, version, group)
         call = Call(
-            check_service(service),
+            interface,
             check_method(method),
             args,
             None if types is None else tuple(types),
@@ -236,10 +246,7 @@ class DubboClient:
         live, self._live = self._live, None
         text, self._text = self._text, None
         if live is not None and live.epoch == lives.epoch():
-            live.is_closed = True
-            for endpoint in live.endpoints.values():
-                if not live.loop.is_closed():  # else its connections end when they are collected
-                    endpoint.close()
+            live.close()
         if text is not None:
             await text.close()
         await self._resolver.close()
@@ -266,8 +273,9 @@ class DubboClient:
             timeout_s = min(self._options.timeout_s, left_s)
             return await endpoint.command(line, name, parse, timeout_s, connect_s)
 
+        interface = check_service(service)["interface"] if service else ""
         return await self._trying.ask(
-            self._here(), ask, (service or "", "*", None), name, is_idempotent=True
+            self._here(), ask, (interface, "*", None), name, is_idempotent=True
         )
 
     def _here(self) -> Live:

@@ -8,9 +8,23 @@ can't be trusted.
 
 from __future__ import annotations
 
+import re
+
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""All but tab and newline, with what turns the direction of writing and halves of surrogate pairs."""
+
 
 class DubboError(Exception):
-    """Any failed call; a full sentence."""
+    """Any failed call; a full sentence.
+
+    What a provider says stands in it and goes to terminals and log files, so its control characters
+    are written as escapes.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(_CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text))
 
 
 class NotSentError(DubboError):

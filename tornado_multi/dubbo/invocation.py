@@ -37,6 +37,7 @@ from tornado_multi.dubbo.hessian import (
     decode,
     encode,
 )
+from tornado_multi.dubbo.names import NO_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +66,7 @@ class Call:
     types: tuple[str, ...] | None = None
     """Java names of the parameter types, for overloads and for ints that are longs there. None: the
     provider takes the only method of that name."""
-    version: str = "0.0.0"
+    version: str = NO_VERSION
     group: str | None = None
     attachments: Mapping[str, str] = field(default_factory=dict)
 

@@ -37,6 +37,13 @@ class Live:
     """Since when the resolver knows nobody"""
     is_closed: bool = False
 
+    def close(self) -> None:
+        """Close all connections; without a loop they end when they are collected."""
+        self.is_closed = True
+        if not self.loop.is_closed():
+            for endpoint in self.endpoints.values():
+                endpoint.close()
+
     def unknown_since(self, where: Where) -> float:
         """Return since when nobody is known there: since now, if that is new."""
         return self.unknown_since_s.setdefault(where, self.loop.time())

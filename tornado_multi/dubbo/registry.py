@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tornado_multi.dubbo.addresses import DEFAULT_PORT, Address
+from tornado_multi.dubbo.names import NO_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +39,6 @@ def _fits(scheme: str, query: str, version: str, group: str | None) -> bool:
         return False
     if values.get("weight") == "0" or values.get("serialization", "") not in READABLE:
         return False
-    if version != "*" and values.get("version", "0.0.0") != version:
+    if version != "*" and values.get("version", NO_VERSION) != version:
         return False
     return values.get("group") == group

@@ -64,6 +64,8 @@ class DnsAddresses:
         self._host, self._port, self._refresh_s = host, port, refresh_s
         self._addresses: tuple[Address, ...] = ()
         self._old_at_s = 0.0
+        self._asking: asyncio.Task[None] | None = None
+        self._why_none: object = "it has no address"
 
     def __repr__(self) -> str:
         return f"DNS {self._host}:{self._port}"
@@ -73,16 +75,24 @@ class DnsAddresses:
         loop = asyncio.get_running_loop()
         if self._addresses and loop.time() < self._old_at_s:
             return self._addresses
-        self._old_at_s = loop.time() + self._refresh_s  # others don't ask meanwhile
+        asking = self._asking
+        if asking is None or asking.done() or asking.get_loop() is not loop:
+            asking = self._asking = loop.create_task(self._look_up(loop))
+        if not self._addresses:  # else the old ones serve meanwhile
+            await asyncio.shield(asking)
+        if not self._addresses:
+            raise UnreachableError(f"The name {self._host} can't be resolved: {self._why_none}.")
+        return self._addresses
+
+    async def _look_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask once for all who wait."""
         try:
             found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            if not self._addresses:
-                text = f"The name {self._host} can't be resolved: {error.strerror or error}."
-                raise UnreachableError(text) from error
+        except (OSError, UnicodeError) as error:
+            self._why_none = getattr(error, "strerror", None) or error
         else:
             self._addresses = tuple(dict.fromkeys(Address(*item[4][:2]) for item in found))
-        return self._addresses
+        self._old_at_s = loop.time() + self._refresh_s
 
     async def close(self) -> None:
         """Do nothing."""

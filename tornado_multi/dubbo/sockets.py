@@ -22,23 +22,49 @@ MOST_LOOKS = 4
 """At what has come, before a call goes out: the end may stand behind other bytes."""
 
 
-async def connect(
-    make: Callable[[], AnyProtocol], address: Address, timeout_s: float
-) -> AnyProtocol:
-    """Open a connection; a host of several numbers is tried at all of them.
+class Connector:
+    """Opens connections to one provider, until it is closed."""
 
-    Raises: UnreachableError: it is refused, or does not come about within *timeout_s*.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, protocol = await loop.create_connection(make, *address)
-    except TimeoutError:
-        text = f"{address} can't be reached: no connection within {timeout_s:g} s."
-        raise UnreachableError(text) from None
-    except (OSError, ValueError, OverflowError) as error:  # a name or port may be none at all
-        raise UnreachableError(f"{address} can't be reached: {_reason(error)}.") from error
-    return protocol
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._attempts: set[asyncio.Timeout] = set()
+        self.is_closed = False
+
+    async def connect(self, make: Callable[[], AnyProtocol], timeout_s: float) -> AnyProtocol:
+        """Open a connection; a host of several numbers is tried at all of them.
+
+        Raises: UnreachableError: it is refused, does not come about within *timeout_s*, or ``close``
+            came first.
+        """
+        self.refuse_if_closed()
+        loop = asyncio.get_running_loop()
+        attempt = asyncio.timeout(timeout_s)
+        self._attempts.add(attempt)
+        try:
+            async with attempt:
+                _, protocol = await loop.create_connection(make, *self._address)
+        except TimeoutError:
+            self.refuse_if_closed()
+            text = f"{self._address} can't be reached: no connection within {timeout_s:g} s."
+            raise UnreachableError(text) from None
+        except (OSError, ValueError, OverflowError) as error:  # a name or port may be none at all
+            text = f"{self._address} can't be reached: {_reason(error)}."
+            raise UnreachableError(text) from error
+        finally:
+            self._attempts.discard(attempt)
+        return protocol
+
+    def refuse_if_closed(self) -> None:
+        """Raises: UnreachableError: it is closed."""
+        if self.is_closed:
+            raise UnreachableError(f"{self._address} is not called: {CLOSED}.")
+
+    def close(self) -> None:
+        """Give up the attempts: a host that does not answer would hold them up."""
+        self.is_closed = True
+        for attempt in self._attempts:
+            if not attempt.expired():
+                attempt.reschedule(0.0)
 
 
 def _reason(error: Exception) -> str:
@@ -52,7 +78,7 @@ def has_something_to_read(transport: asyncio.Transport) -> bool:
 
     Costs a microsecond; without it a call would go out on what the provider closed a moment ago.
     """
-    fd = _fd(transport)
+    fd = fileno(transport)
     if fd < 0:
         return False
     poller = select.poll()
@@ -78,7 +104,7 @@ def sever(transport: asyncio.Transport) -> None:
     The copy of the socket is closed, not shut down, so the other process keeps its connection; the
     loop that watches it belongs to that process and is not told.
     """
-    fd = _fd(transport)
+    fd = fileno(transport)
     if fd < 0:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -86,6 +112,9 @@ def sever(transport: asyncio.Transport) -> None:
     os.close(null)
 
 
-def _fd(transport: asyncio.Transport) -> int:
+def fileno(transport: asyncio.Transport | None) -> int:
+    """Return its descriptor; -1: it has none any more, or not yet."""
+    if transport is None:
+        return -1
     sock = transport.get_extra_info("socket")
     return -1 if sock is None else cast("int", sock.fileno())

@@ -19,7 +19,7 @@ from tornado_multi.dubbo.errors import (
     RefusedError,
     UnreachableError,
 )
-from tornado_multi.dubbo.sockets import let_the_loop_read, sever
+from tornado_multi.dubbo.sockets import fileno, let_the_loop_read, sever
 from tornado_multi.dubbo.telnet.commands import HANDSHAKE
 from tornado_multi.dubbo.telnet.greeting import FOREIGN, HOW_TO_BE_LET_IN, Greeting
 from tornado_multi.dubbo.telnet.replies import ReplyReader
@@ -36,7 +36,7 @@ class TextConnection(asyncio.Protocol):
     """Sends one line at a time and waits for its reply."""
 
     def __init__(self, address: Address, options: Options) -> None:
-        self._address = address
+        self.address = address
         self._loop = asyncio.get_running_loop()
         self._most_reply_bytes = options.most_reply_bytes
         self._greeting: Greeting | None = Greeting(
@@ -83,11 +83,11 @@ class TextConnection(asyncio.Protocol):
                 await self._hear(deadline_s, greeting.quiet_s)
         except BadReplyError as error:
             self.close(str(error))
-            raise RefusedError(f"{self._address} can't be called: {error}") from error
+            raise RefusedError(f"{self.address} can't be called: {error}") from error
         except OutcomeUnknownError as error:
             what = greeting.explain()
             self.close(what)
-            raise UnreachableError(f"{self._address} gives no prompt: {what} {error}") from error
+            raise UnreachableError(f"{self.address} gives no prompt: {what} {error}") from error
         self._reader = ReplyReader(prompt, self._most_reply_bytes)
         self._greeting = None
 
@@ -111,7 +111,7 @@ class TextConnection(asyncio.Protocol):
             BadReplyError: it is too large. After each of them the connection is closed.
         """
         if self._transport is None or not self.is_usable():
-            text = f"{name}: the connection to {self._address} is closed: {self._why_closed}"
+            text = f"{name}: the connection to {self.address} is closed: {self._why_closed}"
             raise NotSentError(text)
         self._transport.write(line)
         try:
@@ -147,12 +147,16 @@ class TextConnection(asyncio.Protocol):
 
     def _time_out(self, name: str) -> None:
         if self._waiter is not None and not self._waiter.done():
-            text = f"{name}: no whole reply from {self._address} in time."
+            text = f"{name}: no whole reply from {self.address} in time."
             self._waiter.set_exception(CallTimeoutError(text))
 
     def close(self, reason: str) -> None:
         """Close at once; a command in flight fails with OutcomeUnknownError."""
         self._end(OutcomeUnknownError, reason)
+
+    def fileno(self) -> int:
+        """Return its descriptor; -1: it has none any more."""
+        return fileno(self._transport)
 
     def sever(self) -> None:
         """Give up the copy that a fork has made of it."""
@@ -165,7 +169,7 @@ class TextConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         if self._waiter is not None and not self._waiter.done():
-            text = f"The connection to {self._address} ended before the reply did: {reason}"
+            text = f"The connection to {self.address} ended before the reply did: {reason}"
             self._waiter.set_exception(kind(text))
 
     # --- what the loop calls ----------------------------------------------------------------------

@@ -16,7 +16,8 @@ from tornado_multi.dubbo.errors import (
     OutcomeUnknownError,
 )
 from tornado_multi.dubbo.invocation import Answer
-from tornado_multi.dubbo.sockets import CLOSED, connect
+from tornado_multi.dubbo.names import NO_VERSION
+from tornado_multi.dubbo.sockets import CLOSED, Connector
 from tornado_multi.dubbo.telnet.commands import HANDSHAKE, QOS_BYTES, encode_invoke
 from tornado_multi.dubbo.telnet.replies import (
     decode_reply,
@@ -45,7 +46,7 @@ class TextEndpoint:
         self._idle: list[TextConnection] = []
         self._busy: set[TextConnection] = set()
         self._reaper: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self._connector = Connector(address)
 
     async def call(self, call: Call, timeout_s: float, connect_timeout_s: float) -> Answer:
         """Call a method on a connection of its own."""
@@ -82,7 +83,7 @@ class TextEndpoint:
         """
         await self._wait_for_permit(name, connect_timeout_s)
         try:
-            connection = await self._connection(name, connect_timeout_s)
+            connection = await self._connection(connect_timeout_s)
             try:
                 reply = await connection.command(line, timeout_s, name)
                 text = decode_reply(reply, self._options.charset)
@@ -110,7 +111,7 @@ class TextEndpoint:
             )
             raise BusyError(text) from None
 
-    async def _connection(self, name: str, timeout_s: float) -> TextConnection:
+    async def _connection(self, timeout_s: float) -> TextConnection:
         while self._idle:
             connection = self._idle.pop()  # the one used last: the others may grow old and go
             self._busy.add(connection)
@@ -123,21 +124,18 @@ class TextEndpoint:
                     connection.close("it was found ended, or with bytes that nobody had asked for")
             if is_alive:
                 return connection
-        if self._is_closed:
-            raise NotSentError(f"{name}: {CLOSED}.")
         return await self._open(timeout_s)
 
     async def _open(self, timeout_s: float) -> TextConnection:
         """Connect and learn the prompt."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        connection = await connect(
-            lambda: TextConnection(self._address, self._options), self._address, timeout_s
+        connection = await self._connector.connect(
+            lambda: TextConnection(self._address, self._options), timeout_s
         )
         self._busy.add(connection)
         try:
-            if self._is_closed:
-                raise NotSentError(f"{self._address} is not called: {CLOSED}.")
+            self._connector.refuse_if_closed()
             await connection.greet(max(deadline_s - loop.time(), 0.001))
         except BaseException:
             self._busy.discard(connection)
@@ -146,7 +144,7 @@ class TextEndpoint:
         return connection
 
     def _give_back(self, connection: TextConnection) -> None:
-        if self._is_closed or not connection.is_usable():
+        if self._connector.is_closed or not connection.is_usable():
             connection.close(CLOSED)
             return
         self._idle.append(connection)
@@ -168,7 +166,7 @@ class TextEndpoint:
 
     def close(self) -> None:
         """Close all connections; who waits for one is told."""
-        self._is_closed = True
+        self._connector.close()
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
@@ -197,6 +195,6 @@ def encode_text_call(call: Call, name: str, most_bytes: int) -> bytes:
     service = call.service
     if call.group is not None:
         service = f"{call.group}/{service}"
-    if call.version != "0.0.0":
+    if call.version != NO_VERSION:
         service = f"{service}:{call.version}"
     return encode_invoke(service, call.method, call.args, most_bytes)

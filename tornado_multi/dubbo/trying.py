@@ -36,21 +36,51 @@ FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 0.5
 
 
-class _Waits:
-    """The pauses of one call while nobody can be reached: each longer than the one before."""
+class _Tries:
+    """What one call may still do: how often it may ask, and how long it may wait."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, patience_s: float, deadline_s: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: Options,
+        patience_s: float,
+        *,
+        is_idempotent: bool,
     ) -> None:
         self._loop = loop
-        self._patience_s = patience_s
-        self._deadline_s = deadline_s
+        self.patience_s = patience_s
+        self._is_idempotent = is_idempotent
+        self._left = options.retries
         self._next_s = FIRST_WAIT_S
+        self.deadline_s = loop.time() + options.total_timeout_s
+        self.tried: set[Address] = set()
 
     async def may_go_on(self, since_s: float) -> bool:
         """Pause, and tell whether to look again. Args: since_s: when everybody was gone."""
-        now_s = self._loop.time()
-        if now_s - since_s >= self._patience_s or now_s + self._next_s >= self._deadline_s:
+        return self._loop.time() - since_s < self.patience_s and await self._pause()
+
+    async def may_ask_again(
+        self, error: DubboError, address: Address, standings: Mapping[Address, Standing]
+    ) -> bool:
+        """Tell whether to ask once more after one has failed, at the moment to do it."""
+        self.tried.add(address)
+        has_asked_all = self.tried >= standings.keys()
+        if isinstance(error, BusyError):
+            return False  # it has waited long enough
+        if isinstance(error, NotSentError):
+            since_s = max(item.unreachable_since_s or 0.0 for item in standings.values())
+            return not has_asked_all or await self.may_go_on(since_s)
+        is_safe = is_safe_to_repeat(error, is_idempotent=self._is_idempotent)
+        if not is_safe or not self._left or self._loop.time() >= self.deadline_s:
+            return False
+        self._left -= 1
+        if isinstance(error, OverloadedError) and has_asked_all:
+            return await self._pause()  # at once it would be refused again, and add to the load
+        return True
+
+    async def _pause(self) -> bool:
+        """Pause, each time longer than before, and tell whether there is time to try again."""
+        if self._loop.time() + self._next_s >= self.deadline_s:
             return False
         await asyncio.sleep(self._next_s * (0.5 + 0.5 * random.random()))  # noqa: S311 - spreads load
         self._next_s = min(LONGEST_WAIT_S, 2 * self._next_s)
@@ -76,41 +106,26 @@ class Trying:
     ) -> T:
         """Ask one provider after the other, as long as that can't do anything twice."""
         patience_s = self._options.patience_s if patience_s is None else patience_s
-        deadline_s = live.loop.time() + self._options.total_timeout_s
-        waits = _Waits(live.loop, patience_s, deadline_s)
-        tried: set[Address] = set()
-        tries_left = self._options.retries
+        tries = _Tries(live.loop, self._options, patience_s, is_idempotent=is_idempotent)
         while True:
             try:
-                addresses = await self._addresses(where, deadline_s, name)
+                addresses = await self._addresses(where, tries.deadline_s, name)
                 live.unknown_since_s.pop(where, None)
             except UnreachableError:
-                if not await waits.may_go_on(live.unknown_since(where)):
+                if not await tries.may_go_on(live.unknown_since(where)):
                     raise
                 continue
             if live.is_closed:
                 raise NotSentError(f"{name} is not called: {CLOSED}.")
             standings = live.standings_of(addresses, self._options)
-            address = choose(standings, tried, live.loop.time(), random.random)
-            left_s = deadline_s - live.loop.time()
+            address = choose(standings, tries.tried, live.loop.time(), random.random)
+            left_s = tries.deadline_s - live.loop.time()
             try:
                 refuse_if_long_gone(standings, address, live.loop.time(), patience_s, name)
                 return await self._once(live, address, ask, left_s)
-            except BusyError:
-                raise  # it has waited long enough
-            except NotSentError:
-                if live.is_closed:
-                    raise
-                if tried | {address} >= standings.keys():
-                    since_s = max(item.unreachable_since_s or 0.0 for item in standings.values())
-                    if not await waits.may_go_on(since_s):
-                        raise
             except DubboError as error:
-                again = is_safe_to_repeat(error, is_idempotent=is_idempotent) and tries_left
-                if not again or live.is_closed or live.loop.time() >= deadline_s:
+                if live.is_closed or not await tries.may_ask_again(error, address, standings):
                     raise
-                tries_left -= 1
-            tried.add(address)
 
     async def _addresses(self, where: Where, deadline_s: float, name: str) -> Sequence[Address]:
         """Return who may be called. Raises: UnreachableError: nobody is known in time."""

@@ -2,7 +2,8 @@
 
 A class is known by its name, so that no library is imported that the app has not imported. Each
 function below gets all objects found of the names it asks for, and returns what they hold.
-Tested against the real thing: redis, psycopg, psycopg2, SQLAlchemy, requests/urllib3, httpx.
+Tested against the real thing: redis, psycopg, psycopg2, SQLAlchemy, requests/urllib3, httpx, and
+our own DubboClient.
 What libraries hold in threads is known in ``library_threads``.
 Runs in: zygote; what is in ``mend`` in the worker, where it may neither log nor import.
 """
@@ -43,6 +44,8 @@ CLASSES = {
     "httpcore.pool": "httpcore.ConnectionPool",
     "grpc": "grpc._channel.Channel",
     "tornado.curl": "tornado.curl_httpclient.CurlAsyncHTTPClient",
+    "dubbo.binary": "tornado_multi.dubbo.binary.BinaryConnection",
+    "dubbo.text": "tornado_multi.dubbo.text.TextConnection",
 }
 
 
@@ -68,7 +71,7 @@ class Held:
 
 def held_by_libraries(objects: Objects) -> Iterator[Held]:
     """Return what known objects hold; the first to name a descriptor is its owner."""
-    for look in (_sqlalchemy, _redis, _postgres, _http):
+    for look in (_sqlalchemy, _redis, _postgres, _http, _dubbo):
         yield from look(objects)
 
 
@@ -246,3 +249,23 @@ def _fileno(thing: Any) -> int | None:
     except Exception:  # noqa: BLE001 - whatever the library of a closed object raises
         return None
     return fd if isinstance(fd, int) and fd >= 0 else None
+
+
+# --- Dubbo ----------------------------------------------------------------------------------------
+
+
+def _dubbo(objects: Objects) -> Iterator[Held]:
+    for connection in (*objects.get("dubbo.binary", []), *objects.get("dubbo.text", [])):
+        fd = connection.fileno()
+        if fd >= 0:
+            yield Held(
+                "connected-socket",
+                f"Dubbo connection {connection.address}",
+                "tornado_multi",
+                connection,
+                fds=(fd,),
+                severity=Severity.HANDLED,
+                harm="DubboClient sees that the process is another one and connects anew.",
+                advice="nothing.",
+                fate=BY_LIBRARY,
+            )

@@ -92,6 +92,13 @@ RULES = {
         "capture nothing while the app is imported; sentry_sdk.init alone starts no thread.",
         Severity.MEDIUM,
     ),
+    "tornado_multi.dubbo": Rule(  # tried, against its own provider
+        "tornado_multi",
+        "DubboClient for blocking calls",
+        "It starts its thread anew in each process, and connects anew.",
+        "nothing.",
+        Severity.HANDLED,
+    ),
     "opentelemetry": Rule(  # tried, without a collector
         "opentelemetry-sdk",
         "OpenTelemetry's exporter",
@@ -103,6 +110,7 @@ RULES = {
 """top-level module -> its rule"""
 NAMES = {
     "Otel": "opentelemetry",
+    "tornado_multi d": "tornado_multi.dubbo",
     "sentry-sdk.": "sentry_sdk",
     "sentry.": "sentry_sdk",
     "pymongo_": "pymongo",

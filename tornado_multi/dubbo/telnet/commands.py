@@ -42,13 +42,16 @@ def encode_invoke(
     """
     target = check_method(method)
     if service is not None:
-        target = f"{check_service(service)}.{target}"
+        check_service(service)
+        target = f"{service}.{target}"
     return _line(f"invoke {target}({encode_args(args)})", most_bytes)
 
 
 def encode_ls(service: str | None = None, most_bytes: int = SERVICE_PORT_BYTES) -> bytes:
     """Return the line that asks for services, or for the methods of one."""
-    return _line("ls" if service is None else f"ls -l {check_service(service)}", most_bytes)
+    if service is not None:
+        check_service(service)
+    return _line("ls" if service is None else f"ls -l {service}", most_bytes)
 
 
 def encode_command(command: str) -> bytes:

@@ -22,6 +22,8 @@ HTTP_CLIENT_MEND = (
     "make it in a handler or in the factory of the app: AsyncHTTPClient() is cheap there, and the "
     "same client in the whole process."
 )
+OURS = "tornado_multi.dubbo.blocking"
+"""The module of the loops that our client for blocking calls runs in a thread."""
 
 
 def look_at_loops(ledger: Ledger, objects: Objects) -> None:
@@ -42,7 +44,11 @@ def _say_loop(ledger: Ledger, loop: Any, objects: Objects) -> None:
     name = type(loop).__module__.partition(".")[0]
     words = {}
     what = f"event loop of {name}{watches}"
-    if site is not None and (site.via or "").startswith(HTTP_CLIENTS):
+    if type(loop).__module__ == OURS:
+        what = "event loop of a DubboClient for blocking calls"
+        severity = Severity.HANDLED
+        words = {"harm": "Each process gets one of its own.", "mend": "nothing."}
+    elif site is not None and (site.via or "").startswith(HTTP_CLIENTS):
         what += ", made by Tornado's HTTP client"
         words = {"harm": HTTP_CLIENT_HARM, "mend": HTTP_CLIENT_MEND}
         if "tornado.curl" in objects:
