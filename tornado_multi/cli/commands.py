@@ -12,6 +12,7 @@ from cyclopts import App, Parameter, validators
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.load import (
     FileSettings,
+    UsageError,
     build_settings,
     control_keys,
     run,
@@ -20,7 +21,7 @@ from tornado_multi.settings.load import (
     unmirror,
     with_groups,
 )
-from tornado_multi.settings.model import GROUPS, ControlSettings, Settings
+from tornado_multi.settings.model import GROUPS, ControlSettings, Settings, option_keys
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
@@ -110,9 +111,13 @@ def run_command(arguments: list[str]) -> int:
         version_flags=["--version"],
         result_action="return_value",
     )
-    asked = next((word for word in own if not word.startswith("-")), None)
+    asked = _asked(own)
+    _refuse_options_of_others(asked, own)
     commands = {
-        "serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS),
+        "serve": _Command(_serve(serve), SERVE_HELP, SERVE_GROUPS, shown=SERVE_SHOWN),
+        "instances": _Command(
+            _serve(serve, as_instances=True), INSTANCES_HELP, SERVE_GROUPS, shown=INSTANCES_SHOWN
+        ),
         "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS, shown=CHECK_SHOWN),
         **CLIENT_COMMANDS,
     }
@@ -129,6 +134,11 @@ def run_command(arguments: list[str]) -> int:
     return code if isinstance(code, int) else ExitCode.DONE
 
 
+def _asked(arguments: list[str]) -> str | None:
+    """Return the command's name."""
+    return next((word for word in arguments if not word.startswith("-")), None)
+
+
 def split_app_arguments(arguments: list[str]) -> tuple[list[str], AppArguments]:
     """Separate what follows ``--`` (for the app's tornado.options); None if there is no ``--``."""
     if "--" not in arguments:
@@ -143,11 +153,24 @@ def read_settings(arguments: list[str]) -> Settings:
     Raises: UsageError: they can't be read any more.
     """
     app = App(result_action="return_value")
-    command = _Command(_serve(lambda settings: settings), SERVE_HELP, SERVE_GROUPS)
-    app.command(command.build(in_full=True), name="serve", config=sources(arguments))
+    name = _asked(arguments) or "serve"
+    act = _serve(lambda settings: settings, as_instances=name == "instances")
+    command = _Command(act, "", SERVE_GROUPS)
+    app.command(command.build(in_full=True), name=name, config=sources(arguments))
     settings = run(app, arguments)
     assert isinstance(settings, Settings)
     return settings
+
+
+def _refuse_options_of_others(command: str | None, arguments: list[str]) -> None:
+    """Raises: UsageError: an option was typed that ``serve`` or ``instances`` has no use for."""
+    typed = {word.partition("=")[0] for word in arguments}
+    if command == "serve" and (found := typed & INSTANCES_ONLY.keys()):
+        option = min(found)
+        raise UsageError(f"{option} belongs to the command instances; {INSTANCES_ONLY[option]}")
+    if command == "instances" and (found := typed & SERVE_ONLY.keys()):
+        option = min(found)
+        raise UsageError(f"{option} belongs to the command serve; {SERVE_ONLY[option]}")
 
 
 @dataclass(frozen=True)
@@ -174,9 +197,9 @@ class _Command:
         return with_groups(call, self.text, self.groups if in_full else {}, self.shown)
 
 
-def _serve(act: Callable[[Settings], Any]) -> Callable[..., Any]:
+def _serve(act: Callable[[Settings], Any], *, as_instances: bool = False) -> Callable[..., Any]:
     def serve(app: str, **groups: Any) -> Any:
-        return act(build_settings(app, groups))
+        return act(build_settings(app, groups, as_instances=as_instances))
 
     serve.__annotations__["app"] = AppSpec
     return serve
@@ -299,6 +322,28 @@ SERVE_HELP = """Serve a Tornado app with several supervised worker processes.
 
 Arguments after -- go to the app's own tornado.options.
 """
+INSTANCES_HELP = """Serve a Tornado app with several one-process servers, each on an address of its own.
+
+For a proxy such as nginx in front; the command nginx writes its configuration. Everything else is
+as with serve. Arguments after -- go to the app's own tornado.options.
+"""
+SERVE_ONLY = {
+    "--bind": "write --first-port PORT or --unix-dir DIR.",
+    "--workers": "write --count.",
+}
+INSTANCES_ONLY = {
+    "--count": "write --workers.",
+    "--first-port": "write --bind HOST:PORT.",
+    "--unix-dir": "write --bind unix:PATH.",
+    "--host": "write --bind HOST:PORT.",
+}
+_OPTIONS = tuple(key.rpartition(".")[2] for key in (*option_keys(), "config"))
+SERVE_SHOWN = tuple(
+    name for name in _OPTIONS if f"--{name.replace('_', '-')}" not in INSTANCES_ONLY
+)
+INSTANCES_SHOWN = tuple(
+    name for name in _OPTIONS if f"--{name.replace('_', '-')}" not in SERVE_ONLY
+)
 CHECK_HELP = """Load a Tornado app as serve would, and name what its workers would share by accident.
 
 Exits with 1 if there are errors. The other options of serve are taken too, so that a command line

@@ -17,12 +17,14 @@ FIXED_GROUPS = {
     "control": None,
     "environment": None,
     "listen": ("bind", "backlog"),
+    "instances": ("first_port", "unix_dir", "host"),
     "logging": ("log_dir", "log_file", "log_format"),
 }
 """Options that belong to the supervisor for its whole life: None = the whole group."""
 
 NOT_FOR_SCRIPTS = {
     "listen": ("bind",),
+    "instances": None,
     "workers": ("workers", "loop", "boot", "health_path"),
     "environment": ("chdir",),
     "tls": None,

@@ -40,6 +40,7 @@ from tornado_multi.settings.model import (
     GROUPS,
     TABLES,
     ControlSettings,
+    InstanceSettings,
     Option,
     Settings,
     option,
@@ -241,7 +242,7 @@ def _known_keys() -> list[str]:
 def _refuse_unknown(key: str, known: list[str], path: Path) -> None:
     if key in known:
         return
-    nearest = difflib.get_close_matches(key, [*known, *TABLES], n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(key, [*known, *TABLES], n=1, cutoff=0.55)
     if not nearest:  # the right name in the wrong table
         nearest = [
             other for other in known if other.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]
@@ -313,8 +314,12 @@ def control_keys() -> set[str]:
     return {item.name for item, _ in options_of(ControlSettings)}
 
 
-def build_settings(app: str, groups: dict[str, object]) -> Settings:
-    """Assemble the settings from the parsed groups, by their names in ``GROUPS``."""
+def build_settings(app: str, groups: dict[str, object], *, as_instances: bool = False) -> Settings:
+    """Assemble the settings from the parsed groups, by their names in ``GROUPS``.
+
+    Args: as_instances: for the command of this name: each worker has an address of its own.
+    Raises: UsageError: what was given does not fit together.
+    """
     module, _, attribute = app.partition(":")
     if module.endswith(".py"):
         module = module.removesuffix(".py").strip("./").replace("/", ".")
@@ -325,7 +330,30 @@ def build_settings(app: str, groups: dict[str, object]) -> Settings:
         raise UsageError(
             f"APP must be module:attr, for example {module or 'shop'}:make_app, not {app!r}."
         )
-    return _assemble(app, groups)
+    settings = _assemble(app, groups)
+    if not as_instances:
+        return dataclasses.replace(settings, instances=InstanceSettings())
+    refuse_bad_instances(settings.instances)
+    workers = dataclasses.replace(settings.workers, workers=settings.instances.count)
+    return dataclasses.replace(settings, workers=workers)
+
+
+def refuse_bad_instances(instances: InstanceSettings) -> None:
+    """Raises: UsageError: it is not said where they listen, or there are too few ports."""
+    if not instances.is_asked:
+        raise UsageError(
+            "instances needs to know where they listen: --first-port 8001, or --unix-dir /run/shop."
+        )
+    if instances.first_port is not None and instances.unix_dir is not None:
+        raise UsageError(
+            f"first_port={instances.first_port} and unix_dir={instances.unix_dir}: only one of them "
+            "can be given."
+        )
+    if instances.count != "auto" and int(instances.count) > instances.most_instances():
+        raise UsageError(
+            f"first_port={instances.first_port} and count={instances.count}: the ports end at "
+            f"65535, so that there is room for {instances.most_instances()}."
+        )
 
 
 def _assemble(app: str, groups: dict[str, object]) -> Settings:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tornado_multi.settings.allowances import check_allowance
-from tornado_multi.settings.bind import parse_bind
+from tornado_multi.settings.bind import MAX_PORT, parse_bind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MIB_BYTES = 1024 * 1024
 QUARANTINE_KINDS = ("sockets", "epolls", "libraries", "locks", "random")
@@ -110,6 +113,62 @@ class ListenSettings:
         "A worker also stops accepting at 90 % of its limit of open files.",
         at_least=1,
     )
+
+
+def _check_unix_dir(text: str) -> None:
+    path, mark, query = text.partition("?")
+    parse_bind(f"unix:{path.rstrip('/')}/{MAX_WORKERS - 1}.sock{mark}{query}")
+
+
+def _check_host(text: str) -> None:
+    parse_bind(f"{_bracketed(text)}:1")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstanceSettings:
+    """Instances."""
+
+    count: str = option(
+        "auto",
+        "Number of instances, each with an address of its own, or auto: one per CPU.",
+        check=_check_workers,
+    )
+    first_port: int | None = option(
+        None,
+        "Port of the instance with the fork_id 0; the others follow without a gap.",
+        at_least=1,
+        at_most=65535,
+    )
+    unix_dir: str | None = option(
+        None,
+        "Directory for unix sockets in place of ports: DIR/FORK_ID.sock. "
+        "?mode=660&group=www-data may follow.",
+        check=_check_unix_dir,
+    )
+    host: str = option("127.0.0.1", "Host or address that the ports belong to.", check=_check_host)
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether these say where instances listen."""
+        return self.first_port is not None or self.unix_dir is not None
+
+    def bind_of(self, fork_id: int) -> str:
+        """Return the address of one instance, as ``--bind`` takes it."""
+        if self.unix_dir is not None:
+            path, mark, query = self.unix_dir.partition("?")
+            return f"unix:{path.rstrip('/')}/{fork_id}.sock{mark}{query}"
+        assert self.first_port is not None
+        return f"{_bracketed(self.host)}:{self.first_port + fork_id}"
+
+    def most_instances(self) -> int:
+        """Return how many there may be: ports end."""
+        if self.first_port is None:
+            return MAX_WORKERS
+        return min(MAX_WORKERS, MAX_PORT - self.first_port + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -459,11 +518,12 @@ class HttpSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """All of ``serve``. Groups whose field is flat put their keys at the file's top level."""
+    """All of ``serve`` and ``instances``. Groups whose field is flat put their keys at the file's top level."""
 
     app: str
     """``module:attr``."""
     listen: ListenSettings = ListenSettings()
+    instances: InstanceSettings = InstanceSettings()
     workers: WorkerSettings = WorkerSettings()
     health: HealthSettings = HealthSettings()
     safety: SafetySettings = SafetySettings()
@@ -481,6 +541,7 @@ TABLES = frozenset({"http"})
 
 GROUPS: dict[str, type[Any]] = {
     "listen": ListenSettings,
+    "instances": InstanceSettings,
     "workers": WorkerSettings,
     "health": HealthSettings,
     "safety": SafetySettings,
@@ -499,10 +560,15 @@ def options_of(group: type[Any]) -> list[tuple[dataclasses.Field[Any], Option]]:
     return [(item, item.metadata["option"]) for item in dataclasses.fields(group)]
 
 
-def option_keys() -> list[str]:
-    """Return every option as its key in the file: ``workers``, ``http.idle_timeout_s``."""
+def option_keys(without: Collection[str] = ()) -> list[str]:
+    """Return every option as its key in the file: ``workers``, ``http.idle_timeout_s``.
+
+    Args: without: groups whose options are left out.
+    """
     keys = []
     for name, group in GROUPS.items():
+        if name in without:
+            continue
         prefix = f"{name}." if name in TABLES else ""
         keys += [f"{prefix}{item.name}" for item, _ in options_of(group)]
     return keys

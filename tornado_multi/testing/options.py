@@ -35,7 +35,7 @@ def flatten(given: Mapping[str, Any]) -> dict[str, Any]:
             flat |= {f"{name}.{inner}": item for inner, item in value.items()}
         else:
             flat[name] = value
-    known = [*option_keys(), *FOR_THE_PROCESS, "config"]
+    known = [*option_keys(without=["instances"]), *FOR_THE_PROCESS, "config"]
     for key in flat:
         if key not in known:
             raise OptionError(f"serve has no option {key}.{_nearest(key, known)}")

@@ -63,6 +63,7 @@ TEXTS: dict[str, Any] = {
 OPTIONS = {
     f"{group}.{item.name}" if group in TABLES else item.name: (group, item, declared)
     for group in GROUPS
+    if group != "instances"  # which serve leaves aside; see test_instances
     for item, declared in options_of(GROUPS[group])
 }
 """key -> (group, field, what it declares)"""

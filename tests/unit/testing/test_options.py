@@ -86,6 +86,8 @@ def test_every_option_of_serve_can_be_given() -> None:
     settings = read(EXAMPLES)
 
     for name, group in GROUPS.items():
+        if name == "instances":  # another command's
+            continue
         given = EXAMPLES[name] if name in TABLES else EXAMPLES
         for item, _ in options_of(group):
             value = given[item.name]
