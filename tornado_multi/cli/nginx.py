@@ -180,8 +180,9 @@ def _write(output: str, text: str) -> Written:
         return write_whole(output, text)
     except OSError as error:
         reason = error.strerror or str(error)
-        if isinstance(error, FileNotFoundError):
-            reason = f"{os.path.dirname(os.path.realpath(output))} does not exist"
+        directory = os.path.dirname(os.path.realpath(output))
+        if not os.path.isdir(directory):
+            reason = f"there is no directory {directory}"
         message = f"Can't write {output}: {reason}. Nothing was changed."
         raise ProgramError(message, ExitCode.REFUSED_BY_SYSTEM) from error
 
