@@ -31,7 +31,9 @@ from tornado_multi.testing.dubbo.__main__ import make_parser
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
-GENERATED = {REPOSITORY / "docs" / "reference" / f"{name}.md" for name in ("options", "nginx-options")}
+GENERATED = {
+    REPOSITORY / "docs" / "reference" / f"{name}.md" for name in ("options", "nginx-options")
+}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (?:tornado-multi|python -m tornado_multi) (.+)$", re.MULTILINE)
 OTHER_FLAGS = {
