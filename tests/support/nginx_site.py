@@ -35,10 +35,14 @@ class Site:
         self.file = directory / "nginx.conf"
         # Between this and nginx's own bind another process may take the port: nginx then says so.
         probe, self.port = bind_unused_port(address="127.0.0.1")
+        other, self.secure_port = bind_unused_port(address="127.0.0.1")
         probe.close()
+        other.close()
         self._options = [
-            *("--server-name", "127.0.0.1", "--listen-address", "127.0.0.1"),
-            *("--http-port", str(self.port), "--output", str(self.file)),
+            *("--server-name", "127.0.0.1", "--server-name", "localhost"),
+            *("--listen-address", "127.0.0.1"),
+            *("--http-port", str(self.port), "--https-port", str(self.secure_port)),
+            *("--output", str(self.file)),
             *("--nginx-pid-file", str(directory / "nginx.pid")),
             *("--private-listen", f"unix:{directory}/private.sock"),
             *("--access-log", str(directory / "access.log")),
@@ -68,6 +72,10 @@ class Site:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def secure_url(self) -> str:
+        return f"https://localhost:{self.secure_port}"  # a number is no name for TLS
 
 
 @contextmanager
