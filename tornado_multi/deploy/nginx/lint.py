@@ -67,6 +67,11 @@ def lint(
     )
 
 
+def passes_requests(tree: tuple[Directive, ...]) -> bool:
+    """Tell whether there is anything to judge."""
+    return bool(Configuration(tree).judged)
+
+
 def to_plain(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON-ready data."""
     return {

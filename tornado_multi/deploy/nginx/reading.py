@@ -154,9 +154,10 @@ class _Parser:
         if len(taken) > MAX_WORD_BYTES or len(_bytes(taken)) > MAX_WORD_BYTES:
             hint = f", probably because its closing {head} is missing" if quoted else ""
             raise self._error(f"A word is longer than {MAX_WORD_BYTES} bytes{hint}.", line)
-        if self._at >= len(self._text):
-            if quoted is not None:
-                raise self._error(f"A word begins with {head} here and has no closing one.", line)
+        # A backslash at the very end is taken by neither pattern.
+        if quoted is not None and not self._text.startswith(head, self._at):
+            raise self._error(f"A word begins with {head} here and has no closing one.", line)
+        if quoted is None and (self._at >= len(self._text) or not taken):
             raise self._unfinished(line)
         if quoted is not None:
             self._at += 1

@@ -55,12 +55,18 @@ def websockets(asked: Asked) -> Iterator[Finding]:
             if one in passing:
                 yield from _broken_socket(asked, one)
             elif passing and SOCKET_WORDS & path_words(one.title):
-                yield found("broken-websockets", one.by, f"{one.title} passes no Upgrade header on")
+                yield found(
+                    "broken-websockets",
+                    one.by,
+                    f"{one.title}: the wish to upgrade is not passed on",
+                )
         if not passing:
             lost = [one for one in server.proxied if "upgrade" in _lost(one.scope)]
             guilty = lost or list(server.proxied)
             yield found(
-                "no-websockets", guilty[0].by, f"{titles(guilty)} passes no Upgrade header on"
+                "no-websockets",
+                guilty[0].by,
+                f"{titles(guilty)}: the wish to upgrade is not passed on",
             )
 
 
@@ -90,7 +96,7 @@ def host(asked: Asked) -> Iterator[Finding]:
         ]
         if without:
             at = header(without[0].scope, "host") or without[0].by
-            yield found("no-host", at, f"{titles(without)} doesn't pass the client's Host on")
+            yield found("no-host", at, f"{titles(without)}: the client's Host is not passed on")
         for value in ("$http_host", "$host"):
             told = [one for one in server.proxied if _host_value(one.scope) == value]
             if told and value == "$http_host":
@@ -133,7 +139,7 @@ def client(asked: Asked) -> Iterator[Finding]:
             yield found(
                 "no-client-address",
                 nothing[0].by,
-                f"{titles(nothing)} sets neither X-Real-IP nor X-Forwarded-For",
+                f"{titles(nothing)}: neither X-Real-IP nor X-Forwarded-For is set",
             )
         forged = [
             one
@@ -144,7 +150,7 @@ def client(asked: Asked) -> Iterator[Finding]:
             yield found(
                 "client-address-forged",
                 _header_of(forged[0], "x-forwarded-for"),
-                f"{titles(forged)} sets X-Forwarded-For, and leaves X-Real-IP to the client",
+                f"{titles(forged)}: X-Forwarded-For is set, and X-Real-IP left to the client",
             )
         schemeless = [
             one
@@ -156,7 +162,7 @@ def client(asked: Asked) -> Iterator[Finding]:
             yield found(
                 "no-scheme",
                 schemeless[0].by,
-                f"{titles(schemeless)} sets neither X-Forwarded-Proto nor X-Scheme",
+                f"{titles(schemeless)}: neither X-Forwarded-Proto nor X-Scheme is set",
                 severity=None if is_tls else Severity.INFO,
             )
 
