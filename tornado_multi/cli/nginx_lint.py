@@ -5,15 +5,14 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from tornado_multi.deploy.nginx.including import read_all
 from tornado_multi.deploy.nginx.lint import lint, passes_requests, to_plain
 from tornado_multi.deploy.nginx.linting.values import size_text
+from tornado_multi.deploy.nginx.program import ProgramError, find_program
 from tornado_multi.deploy.nginx.reading import ReadingError
+from tornado_multi.deploy.nginx.versions import Nginx, Version
 from tornado_multi.forksafety.findings import headline, printable, summary
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.load import UsageError
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "/dev/stdin"
 """As the command line's - is handed over."""
-ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
-"""Where nginx is that is not on the PATH of ordinary users."""
-VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII)
 
 
 class Files:
@@ -46,13 +42,13 @@ def nginx_lint(file: str, http: HttpSettings, *, version: str | None, as_json: b
 
     Raises: UsageError: the configuration can't be read, or the version is none.
     """
-    asked, where = _version(version)
+    nginx, where = _nginx(version)
     directory = os.getcwd() if file == STANDARD_INPUT else os.path.dirname(os.path.abspath(file))
     try:
         tree = read_all(file, Files(), directory)
     except ReadingError as error:
         raise UsageError(printable(str(error))) from error
-    findings = lint(tree, http, nginx=asked)
+    findings = lint(tree, http, nginx=nginx)
     if as_json:
         print(json.dumps([_printable(one) for one in findings], indent=2, ensure_ascii=False))
     else:
@@ -98,21 +94,15 @@ def _assumed(http: HttpSettings) -> str:
     )
 
 
-def _version(given: str | None) -> tuple[tuple[int, ...] | None, str]:
-    """Return nginx's version, if it is known, and a sentence on where it is from."""
+def _nginx(given: str | None) -> tuple[Nginx | None, str]:
+    """Return nginx, if its version is known, and a sentence on where that is from."""
     if given is not None:
-        found = VERSION.fullmatch(given)
-        if found is None:
-            raise UsageError(f"nginx_version={given}: must be a version such as 1.22.1")
-        return _numbers(found), f"Judged for nginx {given}."
-    path = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), *ELSEWHERE]))
-    if path is not None:
-        done = subprocess.run([path, "-v"], capture_output=True, text=True, check=False)  # noqa: S603 - found on the PATH
-        found = VERSION.search(done.stderr.partition("nginx/")[2])
-        if found is not None:
-            return _numbers(found), f"Judged for nginx {found[0]}, which is here."
-    return None, "There is no nginx here: --nginx-version V says for which one to judge."
-
-
-def _numbers(found: re.Match[str]) -> tuple[int, ...]:
-    return tuple(int(part or 0) for part in found.groups())
+        try:
+            return Nginx(Version.parse(given)), f"Judged for nginx {given}."
+        except ValueError as error:
+            raise UsageError(f"nginx_version={given}: {error}") from error
+    try:
+        found = find_program("nginx").nginx
+    except ProgramError:
+        return None, "There is no nginx here: --nginx-version says for which one to judge."
+    return found, f"Judged for nginx {found.version}, which is here."

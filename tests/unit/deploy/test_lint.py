@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from support.nginx_examples import EXAMPLES, example, pairwise
 
+from tornado_multi.deploy.nginx.errors import RefusedError
+from tornado_multi.deploy.nginx.generate import configuration
 from tornado_multi.deploy.nginx.lint import lint, passes_requests
 from tornado_multi.deploy.nginx.linting.kinds import KINDS, Finding, Severity
 from tornado_multi.deploy.nginx.reading import read
+from tornado_multi.deploy.nginx.versions import Nginx, Version
 from tornado_multi.settings.model import HttpSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tornado_multi.deploy.nginx.plan import Plan
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
@@ -121,7 +131,9 @@ def changed(changes: Changes) -> str:
 
 
 def findings(text: str, **given: object) -> tuple[Finding, ...]:
-    return lint(read(text, "nginx.conf"), nginx=given.pop("nginx", OLD), **given)  # type: ignore[arg-type]
+    version = given.pop("nginx", OLD)
+    nginx = Nginx(Version(*version)) if version else None  # type: ignore[misc]
+    return lint(read(text, "nginx.conf"), nginx=nginx, **given)  # type: ignore[arg-type]
 
 
 def kinds(text: str, **given: object) -> set[str]:
@@ -285,3 +297,52 @@ def test_what_is_no_proxy_is_left_alone() -> None:
     assert () == findings(text)
     assert not passes_requests(read(text))
     assert passes_requests(read(CLEAN))
+
+
+CHOSEN: dict[str, Callable[[Plan], bool]] = {
+    "no-default-server": lambda plan: not plan.options.default_server,
+    "no-keepalive": lambda plan: plan.options.upstream_keepalive == 0,
+    "resolved-once": lambda plan: "app.example.net:80" in plan.options.server,
+    "retry-non-idempotent": lambda plan: plan.options.retry == "non_idempotent",
+}
+"""Kinds that our own configurations have when an option asks for it."""
+
+
+@pytest.mark.parametrize("version", ["1.22.1", "1.31.0"])
+def test_what_we_generate_is_clean(version: str) -> None:
+    """In configurations of ours nothing is found but what an option has asked for."""
+    nginx = Nginx(Version.parse(version))
+    plans = [*pairwise(nginx), *(example(name, version) for name in EXAMPLES)]
+    amiss = []
+    judged = 0
+    for plan in plans:
+        try:
+            text = configuration(plan).text()
+        except RefusedError:
+            continue
+        judged += passes_requests(read(text))
+        found = {one.kind for one in lint(read(text), plan.settings.http, nginx=nginx)}
+        amiss += [(kind, text) for kind in found if kind not in CHOSEN or not CHOSEN[kind](plan)]
+
+    assert [] == amiss
+    assert judged > 20
+
+
+def test_the_simplest_example_has_no_finding_at_all() -> None:
+    """What the command writes without further options is found clean."""
+    text = (HERE / "golden" / "ports-1.22.1.conf").read_text(encoding="utf-8")
+
+    assert () == findings(text)
+    assert passes_requests(read(text))
+
+
+def test_every_kind_has_its_row_in_the_docs() -> None:
+    """The page of kinds is the table of kinds, sorted by word and name."""
+    order = sorted(KINDS, key=lambda kind: (KINDS[kind].severity, kind))
+    rows = [
+        f"| `{kind}` | {KINDS[kind].severity.word} | {KINDS[kind].harm} | {KINDS[kind].mend} |"
+        for kind in order
+    ]
+    page = (REPOSITORY / "docs/reference/nginx-lint.md").read_text(encoding="utf-8")
+
+    assert rows == [line for line in page.splitlines() if line.startswith("| `")]

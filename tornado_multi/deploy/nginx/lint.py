@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tornado_multi.deploy.nginx.linting.kinds import Finding
     from tornado_multi.deploy.nginx.tree import Directive
+    from tornado_multi.deploy.nginx.versions import Nginx
 
 RULES: tuple[Callable[[Asked], Iterator[Finding]], ...] = (
     upstreams.max_fails,
@@ -46,14 +47,14 @@ def lint(
     tree: tuple[Directive, ...],
     http: HttpSettings | None = None,
     *,
-    nginx: tuple[int, ...] | None = None,
+    nginx: Nginx | None = None,
 ) -> tuple[Finding, ...]:
     """Return what would hurt, worst first, then by place.
 
     Args:
         tree: what ``reading`` or ``including`` gave, or ``generate`` made.
         http: the app's limits; None: the defaults.
-        nginx: version of nginx, such as (1, 22, 1); None: not known.
+        nginx: what reads it; None: not known.
     """
     asked = Asked(Configuration(tree), http or HttpSettings(), nginx)
     # A directive that many locations inherit is one thing to mend.

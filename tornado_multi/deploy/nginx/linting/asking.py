@@ -9,10 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tornado_multi.deploy.nginx.linting.configuration import Configuration, Proxied, Upstream
+    from tornado_multi.deploy.nginx.versions import Nginx
     from tornado_multi.settings.model import HttpSettings
-
-KEEPALIVE_BY_DEFAULT = (1, 29, 7)
-"""From here on proxies speak HTTP/1.1 and keep connections unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +20,17 @@ class Asked:
     configuration: Configuration
     http: HttpSettings
     """The app's own limits."""
-    nginx: tuple[int, ...] | None = None
-    """Version of nginx; None: not known, and an old one is assumed, but nothing called outdated."""
+    nginx: Nginx | None
+    """What reads it; None: not known. Then it is taken for old, and nothing is called outdated."""
 
-    def is_from(self, *version: int) -> bool:
-        """Tell whether nginx is known to be of this version or later."""
-        return self.nginx is not None and self.nginx >= version
+    def can(self, feature: str) -> bool:
+        """Tell whether nginx is known to have a feature of ``GATES``."""
+        return self.nginx is not None and self.nginx.can(feature)
 
     @property
     def keeps_by_default(self) -> bool:
-        return self.is_from(*KEEPALIVE_BY_DEFAULT)
+        """Tell whether nginx speaks HTTP/1.1 and keeps connections unless told otherwise."""
+        return self.can("upstream_keepalive_default")
 
     def proxied(self) -> Iterator[Proxied]:
         """Yield each block that passes requests to an app, in order."""

@@ -28,7 +28,7 @@ WEAK_WORDS = frozenset(
 
 def body_size(asked: Asked) -> Iterator[Finding]:
     """Judge each limit once, however many locations it holds for."""
-    allowed = asked.http.max_body_size_bytes
+    allowed = max(1, asked.http.max_body_size_bytes)  # nginx takes 0 for no limit
     for server in asked.configuration.judged:
         by_default = []
         for one in server.proxied:

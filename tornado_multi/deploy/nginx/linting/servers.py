@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tornado_multi.deploy.nginx.tree import Directive
 
 STATIC_WORDS = frozenset({"static", "assets", "media"})
-HTTP2_DIRECTIVE = (1, 25, 1)
 
 
 def query_string(asked: Asked) -> Iterator[Finding]:
@@ -98,7 +97,7 @@ def server_tokens(asked: Asked) -> Iterator[Finding]:
 
 def listen_http2(asked: Asked) -> Iterator[Finding]:
     """Find the outdated spelling, if nginx is new enough for the other."""
-    if not asked.is_from(*HTTP2_DIRECTIVE):
+    if not asked.can("http2_directive"):
         return
     for server in asked.configuration.judged:
         lines: list[Directive] = [
