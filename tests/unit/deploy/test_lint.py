@@ -112,6 +112,8 @@ NO_MATTER: list[Changes] = [
     (("proxy_read_timeout 1h;", "proxy_read_timeout 1h; proxy_buffering off;"),),
     (("proxy_read_timeout 1h;", ""), ("/stream/", "/streamers/")),
     (("location / {", "location /up/ { proxy_request_buffering off; proxy_pass http://app; } location / {"),),
+    (("proxy_pass http://app;", "proxy_pass http://APP$request_uri;"),),
+    (("location / {", "location /a { proxy_pass http://$host; } location /b { proxy_pass http://app-$arg_b; } location / {"),),
     (("location / {", "location /api { fastcgi_pass 127.0.0.1:9000; } location / {"),),
     (("location / {", "location /maps/ { proxy_set_header Host maps.test; proxy_pass https://maps.example.org/; } location / {"),),
     (("location / {", "location /up/ { set $to http://elsewhere.example.org; proxy_pass $to; } location / {"),),

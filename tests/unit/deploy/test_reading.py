@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.including import read_all
 from tornado_multi.deploy.nginx.lint import lint
 from tornado_multi.deploy.nginx.linting.values import parse_size_bytes, parse_time_s, size_text
 from tornado_multi.deploy.nginx.reading import MAX_DEPTH, ReadingError, read
 from tornado_multi.deploy.nginx.tree import Directive
+from tornado_multi.deploy.nginx.writing import render
 
 HERE = Path(__file__).parent
 MUTATIONS = 10_000
@@ -170,6 +172,17 @@ def bare(tree: tuple[Directive, ...]) -> tuple[Directive, ...]:
 def test_what_is_written_is_read_back(tree: tuple[Directive, ...], choose: random.Random) -> None:
     """Any tree, in any spelling, is the same tree when it is read."""
     assert tree == bare(read(write(tree, choose)))
+
+
+@given(st.lists(TREES, max_size=4).map(tuple))
+def test_what_our_writer_writes_is_read_back(tree: tuple[Directive, ...]) -> None:
+    """The writer of generated configurations and the reader agree, or the writer refuses."""
+    try:
+        text = render(tree)
+    except RefusedError:
+        return
+
+    assert tree == bare(read(text))
 
 
 def test_damaged_configurations_are_read_or_refused() -> None:

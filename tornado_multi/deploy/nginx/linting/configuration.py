@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 USUAL_PORTS = frozenset({80, 443})
 _IN_SERVERS = frozenset({"location", "proxy_pass", "listen", "server_name"})
-_URL = re.compile(r"(https?)://(unix:[^:]*|\[[^\]]*\](?::\d+)?|[^/:]*(?::\d+)?)(.*)", re.DOTALL)
+_URL = re.compile(r"(https?)://(unix:[^:]*|\[[^\]]*\](?::\d+)?|[^/:$]*(?::\d+)?)(.*)", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d+))?")
 
 
@@ -129,7 +129,7 @@ class Configuration:
     @cached_property
     def upstreams(self) -> dict[str, Upstream]:
         return {
-            one.args[0]: _upstream(one.args[0], self.http.enter(one))
+            one.args[0].lower(): _upstream(one.args[0], self.http.enter(one))
             for one in self.http.own("upstream")
             if one.args
         }
@@ -172,13 +172,14 @@ class Configuration:
                 url = _URL.fullmatch(_literal(by.args[0], scope)) if by.args else None
                 if url is None:
                     continue  # a variable, or no http
-                scheme, authority, _ = url.groups()
-                upstream = self.upstreams.get(authority)
+                scheme, authority, rest = url.groups()
+                upstream = self.upstreams.get(authority.lower())
                 if upstream is not None:
                     peers = upstream.peers
                 else:
                     peer = Peer(by, authority)
-                    if _is_foreign(scheme, peer):
+                    is_begin = rest.startswith("$") and peer.is_name  # http://app-$colour
+                    if is_begin or not authority or _is_foreign(scheme, peer):
                         continue
                     is_elsewhere = not self.is_whole and ":" not in authority and peer.is_name
                     peers = () if is_elsewhere else (peer,)
@@ -208,8 +209,6 @@ def _is_foreign(scheme: str, peer: Peer) -> bool:
     """Tell whether this is rather a service of others than an app: a public name, a usual port."""
     found = _AUTHORITY.fullmatch(peer.address)
     has_own_port = found is not None and found[2] not in {None, "80", "443"}
-    if "$" in peer.address:
-        return True
     return peer.is_name and "." in peer.host and (scheme == "https" or not has_own_port)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SHORT_STREAM_S = 300
 """A stream may well be silent for minutes; what is below this is rather a forgotten default."""
-STREAM_WORDS = frozenset({"sse", "stream", "streams", "streaming", "eventsource", "eventstream"})
+STREAM_WORDS = frozenset({"sse", "stream", "eventsource", "eventstream"})
 POLL_WORDS = frozenset({"longpoll", "longpolling", "comet"})
 WEAK_WORDS = frozenset(
     {"events", "poll", "updates", "subscribe", "notifications", "chat", "socket"}
