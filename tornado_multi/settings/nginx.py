@@ -127,9 +127,10 @@ def _check_log(text: str) -> None:
 def _check_private(text: str) -> None:
     bind = parse_bind(text)
     if isinstance(bind, TcpBind):
-        if bind.port == 0 or not ipaddress.ip_address(bind.host).is_loopback:
+        if bind.port == 0 or not (bind.host == "::1" or bind.host.startswith("127.")):
             message = "must be an address of the loopback with a port, as in 127.0.0.1:8080"
             raise ValueError(message)
+        _check_address(bind.host)
     elif not text.startswith("unix:") or "?" in text:
         message = "must be unix:/path or 127.0.0.1:port"
         raise ValueError(message)

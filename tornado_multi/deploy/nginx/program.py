@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 ELSEWHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin")
 """Where nginx is that is not on the PATH of ordinary users."""
 TEST_TIMEOUT_S = 60.0
+NUMBERS = re.compile(r"\] \d+#\d+: ")
+"""Pid and thread, in what is said once the log is open."""
 
 
 class ProgramError(Exception):
@@ -103,7 +106,11 @@ def check_file(program: Program, file: str | None, *, prefix: str | None = None)
     if prefix and program.nginx.can("error_log_flag"):
         command += ["-e", "stderr"]
     done = _run(command)
-    said = [line.removeprefix("nginx: ") for line in done.stderr.splitlines() if line.strip()]
+    said = [
+        NUMBERS.sub("] ", line.removeprefix("nginx: "))
+        for line in done.stderr.splitlines()
+        if line.strip()
+    ]
     problems = [line for line in said if line.startswith(("[emerg]", "[alert]", "[crit]"))]
     warnings = [
         line.removeprefix("[warn] ")
