@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tornado_multi.deploy.nginx.plan import Plan
     from tornado_multi.deploy.nginx.program import Program
 
 pytestmark = pytest.mark.process
@@ -125,9 +126,20 @@ def written(directory: Path, made: Any) -> Iterator[Path]:
     file.unlink()
 
 
+def asked_for(plan: Plan) -> dict[str, str]:
+    """Return findings that the settings ask for, and why we don't refuse them."""
+    expected = {}
+    if plan.options.hsts_max_age_s == 0:
+        expected["hsts_header"] = "whoever can't promise https for two years may say so"
+    if any(peer.address[0].isalpha() and "." in peer.address for peer in plan.peers):
+        why = "a name of another machine is looked up once; a note says so"
+        expected |= dict.fromkeys(("missing_resolver", "stale_dns_cache"), why)
+    return expected
+
+
 @pytest.mark.parametrize("auditor", AUDITORS)
 def test_auditors_find_nothing(auditor: str, tmp_path: Path, program: Program) -> None:
-    """In the documented examples for old and new, and in each combination of the cover."""
+    """In the documented examples for old and new, and in each combination of the cover, but what was asked for."""
     path = require_built(REPOSITORY / AUDITORS[auditor][0], AUDITORS[auditor][1])
     plans = [example(name, version) for name in EXAMPLES for version in ("1.22.1", "1.31.0")]
     plans += pairwise(program.nginx)
@@ -143,9 +155,8 @@ def test_auditors_find_nothing(auditor: str, tmp_path: Path, program: Program) -
                 check=False,
                 cwd=tmp_path,
             )
-            assert (0, []) == (done.returncode, json.loads(done.stdout or "null")), (
-                f"{done.stdout}\n{done.stderr}\n{made.text()}"
-            )
+            found = {item["plugin"] for item in json.loads(done.stdout or "null")}
+            assert set() == found - set(asked_for(plan)), f"{done.stdout}\n{made.text()}"
 
 
 def test_the_auditors_do_look(tmp_path: Path) -> None:

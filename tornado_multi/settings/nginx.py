@@ -83,6 +83,9 @@ def split_static(text: str) -> tuple[str, str]:
         )
         raise ValueError(message)
     check_path(url)
+    if not directory.strip("/"):
+        message = "must be a directory below /: the whole file system would be everybody's"
+        raise ValueError(message)
     if not url.strip("/"):
         message = "the URL must be below /, as in /static/=/srv/shop/static"
         raise ValueError(message)
@@ -221,8 +224,8 @@ class NginxSettings:
         at_least=0,
         at_most=1000,
     )
-    remote_fail_timeout_s: float = option(
-        5.0,
+    remote_fail_timeout_s: int = option(  # nginx takes no fraction here
+        5,
         "Seconds in which those failures are counted, and then of being left out.",
         at_least=1,
         at_most=3600,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,19 @@ def closed_sockets(settings: Settings) -> list[tuple[str, int]]:
         for bind in binds
         if isinstance(bind, UnixBind) and not bind.mode & GROUP_AND_OTHERS_WRITE
     ]
+
+
+def named_servers(peers: Sequence[Peer]) -> list[str]:
+    """Return the hosts of other machines that are names, not addresses."""
+    found = []
+    for peer in peers:
+        host = peer.address.rpartition(":")[0]
+        if not peer.is_local:
+            try:
+                ipaddress.ip_address(host.strip("[]"))
+            except ValueError:
+                found.append(host)
+    return found
 
 
 def _with_remote(local: list[Peer], servers: Sequence[str]) -> tuple[Peer, ...]:
