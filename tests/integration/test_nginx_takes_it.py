@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import random
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -23,7 +22,6 @@ from tornado_multi.deploy.nginx.tree import Directive
 from tornado_multi.deploy.nginx.writing import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tornado_multi.deploy.nginx.plan import Plan
@@ -118,14 +116,6 @@ def test_nginx_reads_what_was_written(tmp_path: Path) -> None:
     assert wanted == got
 
 
-@contextlib.contextmanager
-def written(directory: Path, made: Any) -> Iterator[Path]:
-    file = directory / "nginx.conf"
-    file.write_text(made.text(), encoding="utf-8")
-    yield file
-    file.unlink()
-
-
 def asked_for(plan: Plan) -> dict[str, str]:
     """Return findings that the settings ask for, and why we don't refuse them."""
     expected = {}
@@ -143,20 +133,21 @@ def test_auditors_find_nothing(auditor: str, tmp_path: Path, program: Program) -
     path = require_built(REPOSITORY / AUDITORS[auditor][0], AUDITORS[auditor][1])
     plans = [example(name, version) for name in EXAMPLES for version in ("1.22.1", "1.31.0")]
     plans += pairwise(program.nginx)
-    # A file that is not there stops them; the pid file and logs don't matter.
-    for plan in plans:
+    expected, files = {}, []
+    for number, plan in enumerate(plans):
+        # A file that is not there stops them.
         options = dataclasses.replace(plan.options, include=())
-        made = configuration(dataclasses.replace(plan, options=options))
-        with written(tmp_path, made) as file:
-            done = subprocess.run(
-                [path, "-f", "json", str(file)],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=tmp_path,
-            )
-            found = {item["plugin"] for item in json.loads(done.stdout or "null")}
-            assert set() == found - set(asked_for(plan)), f"{done.stdout}\n{made.text()}"
+        file = tmp_path / f"{number}.conf"
+        file.write_text(configuration(dataclasses.replace(plan, options=options)).text())
+        files.append(str(file))
+        expected[str(file)] = set(asked_for(plan))
+    done = subprocess.run(
+        [path, "-f", "json", *files], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    found = json.loads(done.stdout or "null")
+
+    assert [] == [item for item in found if item["plugin"] not in expected[item["path"]]]
+    assert {item["path"] for item in found} <= set(files)
 
 
 def test_the_auditors_do_look(tmp_path: Path) -> None:
