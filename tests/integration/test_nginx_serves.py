@@ -84,7 +84,7 @@ def site(
         Settings(**(base | (settings or {}))),
         NginxSettings(**(given | options)),
         program.nginx,
-        peers_of_listeners(made.addresses, (), as_instances=False),
+        peers_of_listeners([(address, None) for address in made.addresses], ()),
     )
     parts = [configuration(plan, part) for part in ("upstream", "server")]
     text = "\n".join(render(part.directives) for part in parts)

@@ -77,17 +77,16 @@ def test_what_can_not_be_known_or_overlaps_is_refused(
 
 
 def test_a_running_service_says_where_it_listens() -> None:
-    """As status has it, with numbers in instances mode alone."""
-    said = ["http://127.0.0.1:8001", "https://[::]:8443", "unix:/run/a//b.sock"]
-    peers = peers_of_listeners(said, ["10.0.0.5:1"], as_instances=True)
+    """As status has it, with the number of the worker if only one serves there."""
+    said = [("http://127.0.0.1:8001", 0), ("https://[::]:8443", 1), ("unix:/run/a//b.sock", None)]
+    peers = peers_of_listeners(said, ["10.0.0.5:1"])
 
     assert [
         ("127.0.0.1:8001", 0),
         ("[::1]:8443", 1),
-        ("unix:/run/a//b.sock", 2),
+        ("unix:/run/a//b.sock", None),
         ("10.0.0.5:1", None),
     ] == [(peer.address, peer.fork_id) for peer in peers]
-    assert {None} == {peer.fork_id for peer in peers_of_listeners(said, (), as_instances=False)}
 
 
 def test_a_socket_that_nginx_may_not_use_is_found() -> None:

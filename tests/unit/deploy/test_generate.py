@@ -246,6 +246,16 @@ def test_a_whole_service_may_be_a_stream() -> None:
     assert 1 == [*lines(make(stream_path=("/",)), "location")][-1:].count("/")
 
 
+def test_looks_at_the_health_are_not_logged() -> None:
+    """The paths that the workers answer themselves, and the one that a reload asks."""
+    workers = WorkerSettings(health_path="/health?full=1")
+    made = make(settings={"workers": workers})
+    listen = {"instances": InstanceSettings(), "workers": workers}
+
+    assert ["= /-/ready", "= /-/live", "= /health", "/"] == lines(made, "location")[-4:]
+    assert ["= /health", "/"] == lines(make(settings=listen), "location")[-2:]
+
+
 def test_rates_spare_health_and_static_files() -> None:
     """A look at the health, or a page with many pictures, is no attack."""
     made = make(
