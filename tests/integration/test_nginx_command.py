@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from support.commands import run_command
+from support.instances import free_ports
 from support.nginx_server import running_file, running_nginx
 from support.programs import require_program, require_root
 from support.waiting import eventually
@@ -31,10 +35,11 @@ class Command:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.port = free_ports(1)
         (self.directory / "tornado_multi.toml").write_text(
             'app = "shop:make_app"\nxheaders = true\nfirst_port = 8001\ncount = 2\n'
             '[nginx]\nserver_name = ["shop.example.com"]\nlisten_address = ["127.0.0.1"]\n'
-            f'private_listen = "unix:{directory}/private.sock"\nhttp_port = {free_port()}\n'
+            f'private_listen = "unix:{directory}/private.sock"\nhttp_port = {self.port}\n'
             f'error_log = "{directory}/error.log"\naccess_log = "off"\n'
             f'nginx_pid_file = "{directory}/nginx.pid"\nmain_file = "{directory}/nginx.conf"\n'
             + ('nginx_user = "root"\n' if os.geteuid() == 0 else "")
@@ -49,12 +54,6 @@ class Command:
             check=False,
             timeout=120,
         )
-
-
-def free_port() -> int:
-    sock, port = bind_unused_port(address="127.0.0.1")
-    sock.close()
-    return int(port)
 
 
 @pytest.fixture
@@ -322,3 +321,90 @@ def test_a_whole_file_is_loaded(command: Command, tmp_path: Path) -> None:
         assert 0 == done.returncode, done.stderr
         assert hash_served(socket) not in {None, old}
         assert workers_of(master(pid_file))
+
+
+def test_instances_come_and_go_behind_nginx(
+    cluster: StartCluster, command: Command, tmp_path: Path
+) -> None:
+    """Scale up, then nginx; nginx, then scale down: no request fails, and each instance gets some.
+
+    1. Two instances, nginx before them, clients that never pause.
+    2. scale 3, nginx --live --reload-nginx: the third is asked.
+    3. nginx --count 1 --reload-nginx, scale 1: only the first is asked.
+    """
+    first_port = free_ports(8)
+    made = cluster(
+        "says_who_asks:make_app",
+        command="instances",
+        workers=None,
+        bind=(),
+        options=["--count", "2", "--first-port", str(first_port), "--xheaders"],
+    )
+    at = ("--first-port", str(first_port), "--control", str(made.control), "--name", "shop")
+    for part in ("upstream", "server"):
+        done = command(*at, "--part", part, "--output", f"{part}.conf")
+        assert 0 == done.returncode, done.stderr
+    text = f"include {tmp_path}/upstream.conf; include {tmp_path}/server.conf;"
+    with running_nginx(text, tmp_path), asking(command.port) as asked:
+        assert {0, 1} == asked.next_ones()
+
+        assert 0 == run_command(made, "scale", "3").returncode
+        done = command(
+            *at, "--live", "--part", "upstream", "--output", "upstream.conf", "--reload-nginx"
+        )
+        assert 0 == done.returncode, done.stderr
+        assert {0, 1, 2} == asked.next_ones()
+
+        done = command(
+            *at, "--count", "1", "--part", "upstream", "--output", "upstream.conf", "--reload-nginx"
+        )
+        assert 0 == done.returncode, done.stderr
+        assert 0 == run_command(made, "scale", "1").returncode
+        assert {0} == asked.next_ones()
+
+    assert [] == asked.failures
+
+
+class Asking:
+    """Clients that ask one request after the other, each on a connection of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._enough = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+        self.fork_ids: list[int] = []
+        self.failures: list[str] = []
+
+    def _ask(self) -> None:
+        headers = {"Host": "shop.example.com", "Connection": "close"}
+        while not self._enough.is_set():
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{self._port}/", headers=headers, timeout=30)
+                self.fork_ids.append(answer.raise_for_status().json()["fork_id"])
+            except httpx.HTTPError as error:
+                self.failures.append(repr(error))
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def next_ones(self) -> set[int]:
+        """Return who answers the next 60 requests, those apart that are on their way already."""
+        begin = len(self.fork_ids) + len(self._threads)
+        eventually(lambda: len(self.fork_ids) >= begin + 60, within_s=60, about="60 answers more")
+        return set(self.fork_ids[begin : begin + 60])
+
+
+@contextmanager
+def asking(port: int) -> Iterator[Asking]:
+    clients = Asking(port)
+    clients.start()
+    try:
+        yield clients
+    finally:
+        clients.stop()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from support.certificates import Authority
+from support.instances import free_ports
 from support.nginx_server import running_nginx
 from support.programs import require_program
-from tornado.testing import bind_unused_port
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -35,14 +35,6 @@ if TYPE_CHECKING:
     from support.cluster import Cluster
 
 pytestmark = pytest.mark.process
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that are free now; who takes one meanwhile makes nginx say so."""
-    bound = [bind_unused_port(address="127.0.0.1") for _ in range(count)]
-    for sock, _ in bound:
-        sock.close()
-    return [port for _, port in bound]
 
 
 @dataclasses.dataclass
@@ -71,7 +63,8 @@ def site(
 ) -> Iterator[Site]:
     """Run nginx with both parts, on free ports of 127.0.0.1, with all its files below *directory*."""
     program = find_program(require_program("nginx", "nginx"))
-    port, tls_port = free_ports(2)
+    port = free_ports(2)
+    tls_port = port + 1
     given = {
         "server_name": ("localhost",),
         "listen_address": ("127.0.0.1",),
