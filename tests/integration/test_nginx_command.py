@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -10,7 +11,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from support.commands import run_command
 from support.instances import free_ports
@@ -378,11 +378,14 @@ class Asking:
     def _ask(self) -> None:
         headers = {"Host": "shop.example.com", "Connection": "close"}
         while not self._enough.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
             try:
-                answer = httpx.get(f"http://127.0.0.1:{self._port}/", headers=headers, timeout=30)
-                self.fork_ids.append(answer.raise_for_status().json()["fork_id"])
-            except httpx.HTTPError as error:
+                connection.request("GET", "/", headers=headers)
+                self.fork_ids.append(json.loads(connection.getresponse().read())["fork_id"])
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
+            finally:
+                connection.close()
 
     def start(self) -> None:
         for thread in self._threads:
