@@ -86,6 +86,18 @@ def test_a_test_finds_what_is_wrong(program: Program) -> None:
     )
 
 
+def test_a_warning_of_nginx_is_told(program: Program) -> None:
+    """Two servers of one name, say, of which it takes the first."""
+    server = Directive(
+        "server", (), (Directive("listen", ("80",)), Directive("server_name", ("a.example.com",)))
+    )
+    tested = rehearse(program, (server, server), is_part=True)
+
+    assert tested.problem is None
+    assert 1 == len(tested.warnings)
+    assert tested.warnings[0].startswith('conflicting server name "a.example.com"')
+
+
 def texts() -> list[str]:
     """Return 400 texts of letters that mean something to nginx, the same at each run."""
     chance = random.Random(8)

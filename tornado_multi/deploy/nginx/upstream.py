@@ -61,9 +61,12 @@ def private_server(plan: Plan, config_hash: str) -> Directive:
         Directive("location", ("=", STATUS_PATH), (Directive("stub_status"), *_this_machine(plan))),
         Directive("location", ("/",), (Directive("return", ("404",)),)),
     )
-    return Directive(
-        "server", (), block, comment="For this machine only: figures, and the hash of this file."
-    )
+    comment = "For this machine only: figures, and the hash of this file."
+    if plan.private_listen.startswith("unix:"):
+        comment += (
+            " An nginx that was killed leaves the socket behind: remove it before the next start."
+        )
+    return Directive("server", (), block, comment=comment)
 
 
 def _this_machine(plan: Plan) -> tuple[Directive, ...]:
