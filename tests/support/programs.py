@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def require_program(name: str, package: str) -> str:
@@ -13,6 +17,13 @@ def require_program(name: str, package: str) -> str:
     path = shutil.which(name)
     if path is None:
         _lacking(f"there is no {name} here (Debian: apt-get install {package}; make test does)")
+    return str(path)
+
+
+def require_built(path: Path, how: str) -> str:
+    """Return the path of what ``make`` puts into the repository, or skip the test."""
+    if not path.exists():
+        _lacking(f"there is no {path.name} here ({how}; make test does)")
     return str(path)
 
 

@@ -473,6 +473,7 @@ the file. Without --first-port and --unix-dir it leads to the addresses of --bin
 """
 NGINX_SHOWN = (
     *("bind", "count", "first_port", "unix_dir", "host", "drain_timeout_s", "health_path"),
+    *("ready_path", "live_path"),
     *("name", "control", "tls_certificate", "xheaders", "trusted_downstream"),
     *("max_body_size_bytes", "idle_timeout_s", "header_timeout_s", "config"),
 )

@@ -132,9 +132,9 @@ def _plan(settings: Settings, options: NginxSettings, nginx: Nginx, *, live: boo
     if last["event"] != "done":
         raise ControlError(str(last.get("text", last)), ExitCode.NO)
     status = last["status"]
-    addresses = [item["address"] for item in status["listeners"]]
-    as_instances = status["mode"] == "instances"
-    peers = peers_of_listeners(addresses, options.server, as_instances=as_instances)
+    # A supervisor that was not restarted since an update may not know fork_ids there.
+    listeners = [(item["address"], item.get("fork_id")) for item in status["listeners"]]
+    peers = peers_of_listeners(listeners, options.server)
     named = dataclasses.replace(settings.control, name=settings.control.name or status["name"])
     return Plan(dataclasses.replace(settings, control=named), options, nginx, peers)
 

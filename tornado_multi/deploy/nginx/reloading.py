@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TAKE_OVER_S = 15.0
 """Time for the new workers to come; they took 11-30 ms."""
+WRONG_ANSWERS_S = 3.0
+"""Time in which new workers may still leave an answer to old ones, which stop accepting meanwhile."""
 LOOK_EVERY_S = 0.05
 ANSWER_TIMEOUT_S = 2.0
 MOST_LOG_BYTES = 256 * 1024
@@ -106,40 +108,46 @@ class Running:
         is what counts.
         """
         poller = select.poll()  # of nothing: a pause
+        wrong_since_s: float | None = None
         while True:
             has_new = bool(set(workers_of(self.pid)) - before)
             told = hash_served(listen) if has_new and listen and config_hash else None
             if has_new and (config_hash is None or told == config_hash):
                 return
-            if clock() >= deadline_s:
+            now_s = clock()
+            if told is not None and wrong_since_s is None:
+                wrong_since_s = now_s
+            is_wrong = wrong_since_s is not None and now_s >= wrong_since_s + WRONG_ANSWERS_S
+            has_refused = not has_new and any(map(_is_final, self._complaints()))
+            if is_wrong or has_refused or now_s >= deadline_s:
                 raise ProgramError(self._why_not(told, has_new=has_new), ExitCode.NO)
             poller.poll(LOOK_EVERY_S * 1000)
 
     def _why_not(self, told: str | None, *, has_new: bool) -> str:
-        said = self._complaint()
-        hint = f" It says: {said}" if said else ""
+        said = next(iter(self._complaints()), "")
+        hint = f" It says: {said.partition(': ')[2] or said}" if said else ""
         if not has_new:
-            return (
-                f"nginx (pid {self.pid}) still runs the old configuration {TAKE_OVER_S:g} s after the "
-                f"reload.{hint}"
-            )
+            return f"nginx (pid {self.pid}) was told to reload and still runs the old configuration.{hint}"
         seen = "no answer comes there" if told is None else f"it tells {told}"
         return (
             f"nginx (pid {self.pid}) has new workers, but not this configuration: {seen}. Does its main "
             f"file include this one?{hint}"
         )
 
-    def _complaint(self) -> str:
-        """Return the last serious line that nginx has logged since the reload."""
+    def _complaints(self) -> list[str]:
+        """Return the serious lines that nginx has logged since the reload."""
         if self.error_log is None:
-            return ""
+            return []
         with contextlib.suppress(OSError), open(self.error_log, "rb") as file:
             file.seek(max(self._log_begins, _size(self.error_log) - MOST_LOG_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()
-            serious = [line for line in lines if "[emerg]" in line or "[alert]" in line]
-            first = next(iter(serious), "")
-            return first.partition(": ")[2] or first
-        return ""
+            return [line for line in lines if "[emerg]" in line]
+        return []
+
+
+def _is_final(line: str) -> bool:
+    """Tell whether nginx has given up: a port is tried five times, and only then it says so."""
+    return "bind() to" not in line
 
 
 def find_running(pid_file: str) -> int:
