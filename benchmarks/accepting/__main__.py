@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+
 from benchmarks.accepting.counting import MOST_WORKERS, ROW, SIZE_BYTES, VARIABLE, map_counts
 
 if TYPE_CHECKING:
@@ -71,9 +72,7 @@ class Service:
 
     def wakeups(self) -> int:
         """Return how often the workers have gone to sleep, and so been woken."""
-        return sum(
-            psutil.Process(pid).num_ctx_switches().voluntary for pid, _, _ in self.rows()
-        )
+        return sum(psutil.Process(pid).num_ctx_switches().voluntary for pid, _, _ in self.rows())
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -220,13 +219,13 @@ def reset_by_a_close(*, shared: bool) -> int:
     """Queue 100 connections on 4 listeners, or on one that 4 hold; close one. Returns the resets."""
     first = socket.create_server(("127.0.0.1", 0), backlog=256, reuse_port=not shared)
     address = first.getsockname()
-    listeners = [first]
-    for _ in range(WORKERS - 1):
-        listeners.append(
-            first.dup()
-            if shared
-            else socket.create_server(address, backlog=256, reuse_port=True)
-        )
+    listeners = [
+        first,
+        *(
+            first.dup() if shared else socket.create_server(address, backlog=256, reuse_port=True)
+            for _ in range(WORKERS - 1)
+        ),
+    ]
     socks = [socket.create_connection(address) for _ in range(100)]
     listeners.pop().close()
     reset = 0

@@ -1,4 +1,4 @@
-"""Four workers as Tornado forks them, with one of three listeners: ``python -m ... WAY WORKERS``.
+"""Workers as Tornado forks them, with one of three listeners: ``python -m ... WAY WORKERS``.
 
 Prints its port. The way ``shared`` is Tornado's own; ``exclusive`` is that with EPOLLEXCLUSIVE;
 in the way ``reuseport`` each worker binds for itself.
@@ -12,13 +12,17 @@ import os
 import select
 import selectors
 import signal
-import socket
 import sys
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.accepting.counting import make_app
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
+
+from benchmarks.accepting.counting import make_app
+
+if TYPE_CHECKING:
+    import socket
 
 PR_SET_PDEATHSIG = 1
 BACKLOG = 2048
@@ -27,7 +31,7 @@ BACKLOG = 2048
 class ExclusiveSelector(selectors.EpollSelector):
     """Asks the kernel to wake one waiting process per event, for listeners."""
 
-    def register(self, fileobj, events, data=None):  # type: ignore[no-untyped-def]
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
         if key.fd in LISTENING:
             self._selector.unregister(key.fd)
@@ -58,9 +62,7 @@ def main() -> None:
         bound = bind_sockets(port, "127.0.0.1", backlog=BACKLOG, reuse_port=True)
     LISTENING.update(sock.fileno() for sock in bound)
     if way == "exclusive":
-        runner = asyncio.Runner(
-            loop_factory=lambda: asyncio.SelectorEventLoop(ExclusiveSelector())
-        )
+        runner = asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(ExclusiveSelector()))
     else:
         runner = asyncio.Runner()
     with runner:

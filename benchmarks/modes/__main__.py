@@ -1,6 +1,6 @@
 """Measure both modes and print tables: ``python -m benchmarks.modes [RUNS]``.
 
-Memory: PSS of everything that is needed for four processes of the heavy app, after work. Balance:
+Memory: PSS of everything that is needed for four processes of a heavy and of a small app, after work. Balance:
 64 keep-alive clients of one port that three workers share, or of nginx before three ports; clients that
 are alike, or a few that ask most; at a pace that the machine can bear, or as fast as they can. Crash: how
 many requests of 16 such clients fail when the process that has answered most is killed.
@@ -14,6 +14,7 @@ import os
 import random
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def started(*command: str, ports: list[int], chdir: Path | None = None) -> Itera
         command, cwd=chdir, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        if "serve" in command:
+        if {"serve", "instances"} & {*command}:
             assert process.stdout is not None
             assert any(line.startswith("  control") for line in process.stdout), command
         for port in ports:
@@ -96,12 +97,33 @@ def free_ports(count: int) -> list[int]:
     return [port for _, port in held]
 
 
-def serve(app: str, port: int, workers: int, *more: str) -> list[str]:
-    control = f"{tempfile.gettempdir()}/modes-{os.getpid()}-{port}.sock"
+def free_ports_in_a_row(count: int) -> list[int]:
+    while True:
+        (first,) = free_ports(1)
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return list(range(first, first + count))
+
+
+def service(command: str, app: str, first_port: int, *options: str) -> list[str]:
+    control = f"{tempfile.gettempdir()}/modes-{os.getpid()}-{first_port}.sock"
     return [
-        *(sys.executable, "-m", "tornado_multi", "serve", app, "--workers", str(workers)),
-        *("--bind", f"127.0.0.1:{port}", "--control", control, *more),
+        *(sys.executable, "-m", "tornado_multi", command, app),
+        *("--control", control, *options),
     ]
+
+
+def serve(app: str, port: int, workers: int, *more: str) -> list[str]:
+    where = ["--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    return service("serve", app, port, *where, *more)
+
+
+def instances(app: str, ports: list[int], *more: str) -> list[str]:
+    where = ["--count", str(len(ports)), "--first-port", str(ports[0])]
+    return service("instances", app, ports[0], *where, *more)
 
 
 async def ask_in_turn(port: int, times: int, over_s: float = 0.0) -> Counter[str]:
@@ -135,22 +157,35 @@ def pss_mib(processes: list[psutil.Process]) -> float:
     return sum(process.memory_full_info().pss for process in processes) / MIB_BYTES
 
 
-def memory(*more: str) -> float:
-    """Of a service with four workers, its supervisor and its zygote included."""
-    (port,) = free_ports(1)
-    with started(*serve("heavy_app:make_app", port, PROCESSES, *more), ports=[port], chdir=HERE) as it:
-        # A connection each, all at once, so that each worker gets its share of the work.
-        asyncio.run(ask(port, [WORK] * PROCESSES * 4))
+def _of_tree(command: list[str], ports: list[int]) -> float:
+    with started(*command, ports=ports, chdir=HERE) as it:
+        # Connections to each worker, all at once, so that each gets its share of the work.
+        for port in ports:
+            asyncio.run(ask(port, [WORK] * (PROCESSES * 4 // len(ports))))
         return pss_mib([it, *it.children(recursive=True)])
 
 
-def memory_by_hand() -> float:
+def memory(app: str, *more: str) -> float:
+    """Of a service with four workers, its supervisor and its zygote included."""
+    (port,) = free_ports(1)
+    return _of_tree(serve(app, port, PROCESSES, *more), [port])
+
+
+def memory_of_instances(app: str) -> float:
+    """Of four instances."""
+    ports = free_ports_in_a_row(PROCESSES)
+    return _of_tree(instances(app, ports), ports)
+
+
+def memory_by_hand(app: str) -> float:
     """Of four programs that import the app for themselves."""
     ports = free_ports(PROCESSES)
     with contextlib.ExitStack() as stack:
         its = [
             stack.enter_context(
-                started(sys.executable, "-m", "modes.apps", str(port), ports=[port], chdir=HERE)
+                started(
+                    sys.executable, "-m", "modes.apps", app, str(port), ports=[port], chdir=HERE
+                )
             )
             for port in ports
         ]
@@ -170,11 +205,11 @@ def shared_port() -> Iterator[int]:
 @contextlib.contextmanager
 def behind_nginx() -> Iterator[int]:
     """Three listeners with a process each, behind nginx."""
-    port, *ports = free_ports(1 + INSTANCES)
+    (port,), ports = free_ports(1), free_ports_in_a_row(INSTANCES)
     with contextlib.ExitStack() as stack:
-        for own in ports:
-            command = serve("modes.apps:make_app", own, 1)
-            stack.enter_context(started(*command, ports=[own], chdir=HERE))
+        stack.enter_context(
+            started(*instances("modes.apps:make_app", ports), ports=ports, chdir=HERE)
+        )
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         servers = " ".join(f"server 127.0.0.1:{own} max_fails=0;" for own in ports)
         user = "user root;" if os.getuid() == 0 else ""  # whose directory it is
@@ -219,16 +254,17 @@ class Crash:
         if writer is not None:
             writer.close()
 
+    async def _until(self, answered: int) -> None:
+        while self.answered.total() < answered:  # noqa: ASYNC110 - a look now and then is enough
+            await asyncio.sleep(0.01)
+
     async def run(self) -> int:
         """Return how many requests fail."""
         tasks = [asyncio.create_task(self.client()) for _ in range(CRASH_CLIENTS)]
-        while self.answered.total() < 500:
-            await asyncio.sleep(0.01)
+        await self._until(500)
         ((busy, _),) = self.answered.most_common(1)
         os.kill(int(re.sub(r"\D", "", busy)), signal.SIGKILL)
-        wanted = self.answered.total() + 1000
-        while self.answered.total() < wanted:
-            await asyncio.sleep(0.01)
+        await self._until(self.answered.total() + 1000)
         self.ends = True
         await asyncio.gather(*tasks)
         return self.failed
@@ -241,15 +277,22 @@ def busiest(seen: Counter[str]) -> float:
 def main() -> None:
     """Measure and print Markdown."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    print("| what runs four processes of the heavy app | MiB (PSS), median |\n| - | -: |")
+    print("| what runs four processes | heavy app, MiB | small app, MiB |\n| - | -: | -: |")
     kinds = {
-        "`serve`, and `instances` alike: supervisor, zygote, 4 workers": memory,
-        "the same with `--boot lazy`": lambda: memory("--boot", "lazy"),
-        "4 programs started by hand, without anything that watches them": memory_by_hand,
+        "`serve`: supervisor, zygote, 4 workers": memory,
+        "`instances`: supervisor, zygote, 4 instances": memory_of_instances,
+        "`serve` with `--boot lazy`": lambda app: memory(app, "--boot", "lazy"),
+        "4 programs started by hand": memory_by_hand,
     }
     for name, measure in kinds.items():
-        print(f"| {name} | {statistics.median(measure() for _ in range(runs)):.0f} |", flush=True)
-    print(f"\n| {INSTANCES} processes | {CLIENTS} clients | requests | busiest / mean |\n| - | - | -: | - |")
+        found = [
+            statistics.median(measure(app) for _ in range(runs))
+            for app in ("heavy_app:make_app", "modes.apps:make_app")
+        ]
+        print(f"| {name} | {found[0]:.0f} | {found[1]:.0f} |", flush=True)
+    print(
+        f"\n| {INSTANCES} processes | {CLIENTS} clients | requests | busiest / mean |\n| - | - | -: | - |"
+    )
     for name, place in (("one port, shared", shared_port), ("nginx, least_conn", behind_nginx)):
         with place() as port:
             for kind, times in (("clients alike", EQUAL), ("8 clients ask most", UNEQUAL)):
@@ -258,7 +301,9 @@ def main() -> None:
                     shown = " ".join(f"{one:.2f}" for one in found)
                     print(f"| {name} | {kind}, {pace} | {sum(times)} | {shown} |", flush=True)
 
-    print(f"\n| {INSTANCES} processes, {CRASH_CLIENTS} clients, one killed | failed of 1500 |\n| - | - |")
+    print(
+        f"\n| {INSTANCES} processes, {CRASH_CLIENTS} clients, one killed | failed of 1500 |\n| - | - |"
+    )
     for name, place in (("one port, shared", shared_port), ("nginx, least_conn", behind_nginx)):
         for method in ("GET", "POST"):
             with place() as port:

@@ -1,17 +1,17 @@
-"""What is served: an app that says who answers, and the heavy app as people start it by hand.
+"""What is served: a small app that says who answers.
 
-As a program: serves the heavy app on the port given, one process, nothing else.
+As a program, ``python -m modes.apps MODULE:FACTORY PORT``: one process, as people start it by hand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
-
 
 SLOWLY_S = 0.02
 
@@ -32,13 +32,13 @@ def make_app() -> Application:
     return Application([("/", Who)])
 
 
-async def serve(port: int) -> None:
-    """Serve the heavy app for ever."""
-    import heavy_app
-
-    HTTPServer(heavy_app.make_app()).listen(port, "127.0.0.1")
+async def serve(app: str, port: int) -> None:
+    """Serve for ever."""
+    module, _, factory = app.partition(":")
+    made = getattr(importlib.import_module(module), factory)()
+    HTTPServer(made).listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))

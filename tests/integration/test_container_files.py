@@ -17,6 +17,7 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 from support.cluster import REPOSITORY, is_listening
+from support.instances import start_instances
 from support.programs import require_program, require_tool
 from support.waiting import eventually
 from tornado.testing import bind_unused_port
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.process
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
+CONFIG = REPOSITORY / "docker" / "tornado_multi.toml"
 NGINX_CONF = REPOSITORY / "docker" / "nginx.conf"
 SECONDS = re.compile(r"(\d+)s")
 
@@ -71,7 +73,7 @@ def seconds(text: str) -> int:
 
 def app_settings() -> Settings:
     own, _ = split_app_arguments(services()["app"]["command"][1:])
-    return read_settings(own)
+    return read_settings([*own, "--config", str(CONFIG)])
 
 
 def with_scratch_paths(text: str, directory: Path) -> str:
@@ -83,7 +85,9 @@ def with_scratch_paths(text: str, directory: Path) -> str:
 
 
 def check_schema(file: Path) -> tuple[int, str]:
-    return run(require_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file))
+    return run(
+        require_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)
+    )
 
 
 def test_the_compose_file_is_one() -> None:
@@ -149,13 +153,15 @@ def test_nginx_knows_the_sockets_of_the_instances() -> None:
 
     assert wanted == listed
     assert all(any(mount.startswith("sockets:/run/shop") for mount in found) for found in mounts)
+    assert "./docker/tornado_multi.toml:/srv/shop/tornado_multi.toml:ro" in mounts[0]
+    assert "/srv/shop" == last("WORKDIR")
     group = services()["app"]["user"].split(":")[1]
     assert group == services()["nginx"]["user"].split(":")[1]
     assert settings.proxy.xheaders
 
 
 def test_bodies_and_idle_connections_fit() -> None:
-    """nginx takes the bodies that the app takes, and closes idle connections to it first."""
+    """Bodies that the app takes pass nginx, which closes idle connections to the app first."""
     text = NGINX_CONF.read_text()
     http = app_settings().http
 
@@ -178,6 +184,15 @@ def test_the_provider_is_where_the_app_looks_for_it() -> None:
 # --- nginx.conf -----------------------------------------------------------------------------------
 
 
+def test_nginx_s_configuration_is_what_the_generator_writes() -> None:
+    """The file is the output of the command that the configuration file names, to the byte."""
+    command = [sys.executable, "-m", "tornado_multi", "nginx", "--config", str(CONFIG)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert 0 == done.returncode, done.stderr
+    assert NGINX_CONF.read_text() == done.stdout
+
+
 def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     """``nginx -t`` has nothing to say against it."""
     program = require_program("nginx", "nginx")
@@ -196,10 +211,12 @@ def nginx_of_the_compose_file(directory: Path) -> Iterator[int]:
     probe.close()
     text = with_scratch_paths(NGINX_CONF.read_text(), directory)
     text = text.replace("/srv/static/", f"{REPOSITORY}/demo_app/static/")
-    text = re.sub(r"listen 8080\b", f"listen 127.0.0.1:{port}", text)
-    user = "user root;\n" if os.geteuid() == 0 else ""  # whose sockets and static files they are
+    text = text.replace("listen 0.0.0.0:8080", f"listen 127.0.0.1:{port}")
+    text = text.replace("$host:8080", f"$host:{port}")
+    if os.geteuid() == 0:  # whose sockets and static files they are
+        text = text.replace("user www-data;", "user root;")
     file = directory / "nginx.conf"
-    file.write_text(f"daemon off;\n{user}{text}")
+    file.write_text(f"daemon off;\n{text}")
     program = require_program("nginx", "nginx")
     with (directory / "nginx-output").open("wb") as output:
         process = subprocess.Popen(
@@ -218,8 +235,8 @@ def test_nginx_serves_the_demo_app_with_its_configuration(
     cluster: StartCluster, tmp_path: Path
 ) -> None:
     """Pages, static files, websockets, an event stream and nginx's own health go through it."""
-    sockets = [f"unix:{tmp_path}/{fork_id}.sock" for fork_id in range(3)]
-    cluster("demo_app:make_app", bind=sockets, options=["--xheaders"])
+    count = int(app_settings().instances.count)
+    start_instances(cluster, count, "--xheaders", unix_dir=tmp_path, app="demo_app:make_app")
     with nginx_of_the_compose_file(tmp_path) as port:
         host = {"Host": f"localhost:{port}"}
         own = f"http://localhost:{port}"
@@ -229,9 +246,9 @@ def test_nginx_serves_the_demo_app_with_its_configuration(
             unversioned = client.get("/static/style.css")
             with client.stream("GET", "/events") as stream:
                 first_event = next(line for line in stream.iter_lines() if line)
-        transport = httpx.HTTPTransport(uds=str(tmp_path / "nginx-health.sock"))
+        transport = httpx.HTTPTransport(uds=str(tmp_path / "nginx-private.sock"))
         with httpx.Client(transport=transport) as client:
-            health = client.get("http://localhost/")
+            health = client.get("http://localhost/status")
         with (
             socket.create_connection(("127.0.0.1", port)) as raw,
             connect(f"ws://localhost:{port}/chat", sock=raw, origin=Origin(own)) as chat,
@@ -248,7 +265,7 @@ def test_nginx_serves_the_demo_app_with_its_configuration(
     assert "cache-control" not in unversioned.headers
     assert first_event
     assert greeted
-    assert 204 == health.status_code
+    assert 200 == health.status_code
     assert b"" == nothing
 
 

@@ -22,7 +22,9 @@ def require_tool(name: str) -> str:
     """Return the path of a program that the test extra brings, or skip the test."""
     path = shutil.which(name, path=str(Path(sys.executable).parent))
     if path is None:
-        _lacking(f"there is no {name} beside {sys.executable} (pip install '.[test]'; make test does)")
+        _lacking(
+            f"there is no {name} beside {sys.executable} (pip install '.[test]'; make test does)"
+        )
     return str(path)
 
 

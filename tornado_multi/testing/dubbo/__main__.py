@@ -53,7 +53,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     if chosen.leave_with_parent:
         die_with_parent_thread(signal.SIGTERM)
-    made = DubboProvider(dialect=DIALECTS[chosen.version], faults=faults, host=chosen.host, port=chosen.port)
+    made = DubboProvider(
+        dialect=DIALECTS[chosen.version], faults=faults, host=chosen.host, port=chosen.port
+    )
     try:
         made.start()
     except OSError as error:
