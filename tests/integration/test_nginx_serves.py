@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
 import ssl
+import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from support.certificates import Authority
-from support.instances import free_ports
+from support.instances import free_ports, start_instances
 from support.nginx_server import running_nginx
 from support.programs import require_program
 from websockets.exceptions import InvalidStatus
@@ -191,6 +193,34 @@ def test_static_files_are_kept_as_long_as_their_url_says(shop: Cluster, tmp_path
         assert "max-age=315360000" == versioned.headers["Cache-Control"]
         assert "Cache-Control" not in plain.headers
         assert b"\r\n\r\nno" not in answer
+
+
+@pytest.mark.parametrize(("balance", "within"), [("round_robin", 0.02), ("least_conn", 0.25)])
+def test_instances_get_equal_shares(
+    cluster: StartCluster, tmp_path: Path, balance: str, within: float
+) -> None:
+    """Of 6,000 requests over 64 connections each of three instances gets about a third.
+
+    With least_conn whoever is faster gets more: some 2 to 11 % on a busy machine of two CPUs.
+    """
+    ab = require_program("ab", "apache2-utils")
+    made = start_instances(cluster, 3, app="says_who_asks:make_app")
+    with site(made, tmp_path / "nginx", balance=balance) as front:
+        done = subprocess.run(
+            [
+                *(ab, "-q", "-k", "-n", "6000", "-c", "64", "-l"),
+                *("-H", f"Host: localhost:{front.port}", f"http://127.0.0.1:{front.port}/"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    counts = [row["requests"] for row in made.status()["workers"]]
+
+    assert re.search(r"Failed requests: +0\n", done.stdout), done.stdout
+    assert "Non-2xx" not in done.stdout
+    assert 6000 == sum(counts)
+    assert all(abs(count - 2000) <= 2000 * within for count in counts), counts
 
 
 def test_a_rate_is_kept(shop: Cluster, tmp_path: Path) -> None:
