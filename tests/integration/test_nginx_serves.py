@@ -22,7 +22,7 @@ from websockets.sync.client import connect, unix_connect
 
 from tornado_multi.deploy.nginx.addresses import peers_of_listeners
 from tornado_multi.deploy.nginx.generate import configuration
-from tornado_multi.deploy.nginx.plan import Plan
+from tornado_multi.deploy.nginx.plan import Plan, Private
 from tornado_multi.deploy.nginx.program import find_program
 from tornado_multi.deploy.nginx.reloading import hash_served
 from tornado_multi.deploy.nginx.writing import render
@@ -45,7 +45,7 @@ class Site:
 
     port: int
     tls_port: int | None
-    private: str
+    private: Private
     config_hash: str | None
 
     def get(self, path: str = "/", host: str = "localhost", **headers: str) -> httpx.Response:
@@ -85,7 +85,7 @@ def site(
     text = "\n".join(render(part.directives) for part in parts)
     with running_nginx(text, directory):
         found = tls_port if has_tls else None
-        yield Site(port, found, plan.private_listen, parts[0].config_hash)
+        yield Site(port, found, plan.private, parts[0].config_hash)
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_a_service_on_a_unix_socket(cluster: StartCluster, tmp_path: Path) -> No
             ws.send("a")
             assert "a" == ws.recv()
         status = httpx.Client(
-            transport=httpx.HTTPTransport(uds=front.private.removeprefix("unix:"))
+            transport=httpx.HTTPTransport(uds=front.private.listen.removeprefix("unix:"))
         )
         with status:
             assert "Active connections" in status.get("http://localhost/status").text
