@@ -1,0 +1,107 @@
+"""One run of one row: instances, nginx and clients started, rolled, ended, and what was seen.
+
+Runs in: the bench.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.rolling import procedures
+from benchmarks.rolling.clients import CLIENTS, Load
+from benchmarks.rolling.fleets import OurFleet, PlainFleet, free_ports
+from benchmarks.rolling.front import Front
+from benchmarks.rolling.nginx_text import log_kinds
+from benchmarks.rolling.outcome import Kill, Run, total
+from benchmarks.rolling.rows import INSTANCES, MORE_INSTANCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.rolling.rows import Row
+
+LOAD_S = 8.0
+BEFORE_REQUESTS = 400
+"""One second of load before the roll, so that all connections are there."""
+AFTER_REQUESTS = 80
+
+
+def try_out(row: Row, *, load_s: float = LOAD_S, before: int = BEFORE_REQUESTS) -> Run:
+    """Do one row once; what keeps it from its end is part of what it showed.
+
+    Args:
+        load_s: seconds of load at least; it goes on until the roll has ended.
+        before: requests before the roll.
+    """
+    with tempfile.TemporaryDirectory(prefix="rolling-") as directory:
+        try:
+            with _standing(row, Path(directory)) as (front, roll):
+                return _under_load(row, front, roll, load_s, before)
+        except AssertionError as error:
+            return Run(problem=_first_line(error))
+
+
+@contextlib.contextmanager
+def _standing(row: Row, directory: Path) -> Iterator[tuple[Front, Callable[[], Kill | None]]]:
+    """Start the instances and nginx. Yields nginx, and how the instances are replaced.
+
+    At the end nothing is left of either.
+    """
+    with contextlib.ExitStack() as opened:
+        fleet: PlainFleet | OurFleet
+        if row.is_ours:
+            fleet = ours = OurFleet(
+                INSTANCES, directory / "fleet", is_unix=row.is_unix, most=MORE_INSTANCES
+            )
+            roll = lambda: procedures.OURS[row.procedure](ours, front)  # noqa: E731
+        else:
+            fleet = plain = PlainFleet(
+                row.flavour,
+                INSTANCES,
+                directory / "fleet",
+                is_held=row.is_held,
+                is_unix=row.is_unix,
+            )
+            roll = lambda: procedures.PLAIN[row.procedure](plain, front)  # noqa: E731
+        opened.callback(fleet.close)
+        fleet.wait_ready()
+        front = Front(row.upstream, fleet.addresses, directory / "nginx", free_ports(1))
+        opened.callback(front.close)
+        front.wait_ready()
+        yield front, roll
+
+
+def _under_load(
+    row: Row, front: Front, roll: Callable[[], Kill | None], load_s: float, before: int
+) -> Run:
+    problem, roll_s, kill = "", None, None
+    with Load(front.port, row.method, CLIENTS) as load:
+        load.goes_on(before)
+        begun_s = time.monotonic()
+        try:
+            kill = roll()
+            roll_s = time.monotonic() - begun_s
+        except AssertionError as error:
+            problem = _first_line(error)
+        load.goes_on(AFTER_REQUESTS)
+        load.lasts(load_s)
+    clients = load.clients
+    return Run(
+        sent=load.sent(),
+        failures=tuple(failure for client in clients for failure in client.failures),
+        latencies_ms=tuple(item for client in clients for item in client.latencies_ms),
+        reconnects=total(client.reconnects for client in clients),
+        sent_twice=sum(client.sent_twice for client in clients),
+        log_kinds=log_kinds(front.log()),
+        roll_s=roll_s,
+        kill=kill,
+        problem=problem,
+    )
+
+
+def _first_line(error: AssertionError) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else "an assertion failed"
