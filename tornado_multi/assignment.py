@@ -46,10 +46,19 @@ class Assignment:
     ssl_context: ssl.SSLContext | None
     """Read by the zygote, maybe as another user; None: plain HTTP."""
 
-    def for_worker(self, command: Fork, channel: Channel) -> Assignment:
-        """Return the assignment of one worker, made from what all of a generation share."""
+    def for_worker(
+        self,
+        command: Fork,
+        channel: Channel,
+        own: tuple[tuple[Listener, socket.socket], ...] = (),
+    ) -> Assignment:
+        """Return the assignment of one worker, made from what all of a generation share.
+
+        Args: own: the listener of an instance.
+        """
         return replace(
             self,
+            listeners=self.listeners + own,
             row=command.row,
             fork_id=command.fork_id,
             is_canary=command.is_canary,
@@ -68,6 +77,16 @@ class Assignment:
             self.inheritance,
         )
 
+    def let_go(self, shared: Assignment) -> None:
+        """Close the zygote's copies of what is the worker's alone.
+
+        Args: shared: what all of a generation share. Runs in: zygote, after the fork.
+        """
+        self.channel.close()
+        for listener in self.listeners:
+            if listener not in shared.listeners:
+                listener[1].close()
+
 
 @dataclass(frozen=True, slots=True)
 class HookErrand:
@@ -82,3 +101,7 @@ class HookErrand:
     """The zygote's end, to be closed in the process."""
     hooks: Hooks
     inheritance: Inheritance
+
+    def let_go(self, _shared: Assignment) -> None:
+        """Close the zygote's copy of the channel. Runs in: zygote, after the fork."""
+        self.channel.close()

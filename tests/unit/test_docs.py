@@ -25,7 +25,7 @@ from tornado_multi.settings.load import ENVIRONMENT_PREFIX, _known_keys
 from tornado_multi.settings.model import GROUPS, TABLES, options_of
 from tornado_multi.supervisor import events as ev
 from tornado_multi.supervisor.state import ReloadReport
-from tornado_multi.supervisor.status import Identity, build_status
+from tornado_multi.supervisor.status import Address, Identity, build_status
 from tornado_multi.testing.dubbo.__main__ import make_parser
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def whole_status() -> dict[str, Any]:
     )  # fmt: skip
     identity = Identity(
         pid=1, name="shop", version="0.1.0", app="shop:make_app", control_path="/run/shop.sock", control_options="",
-        addresses=("http://127.0.0.1:8888",), backlog=1, started_s=0.0,
+        addresses=(Address("http://127.0.0.1:8888"),), backlog=1, started_s=0.0,
     )  # fmt: skip
     return build_status(
         identity, state, lambda *_: 1, lambda *_: None, 2.0, told_by=lambda _: {"resources": [RESOURCE], "slow_steps": []}, strangers_reaped=0,

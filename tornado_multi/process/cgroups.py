@@ -104,3 +104,8 @@ def _parse_memory(text: str, _directory: str) -> float | None:
     if text == "max" or int(text) >= NO_LIMIT_V1_BYTES:
         return None
     return int(text)
+
+
+def worker_count(text: str) -> int:
+    """Return the number of workers for ``--workers``: the number itself, or the CPUs we may use."""
+    return usable_cpus() if text == "auto" else int(text)

@@ -114,6 +114,7 @@ def is_stopped(pid: int | None) -> bool:
 
 
 SO_ATTACH_FILTER = 26
+SO_DETACH_FILTER = 27
 _DROP_SYN = (
     # code, jump if true, jump if false, operand: linux/filter.h. Offsets count from the TCP header.
     (0x30, 0, 0, 13),  # load the byte of the flags
@@ -141,6 +142,14 @@ def refuse_new_connections(listener: socket.socket) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("@HP", len(_DROP_SYN), ctypes.addressof(buffer))
     listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
+
+
+def allow_new_connections(listener: socket.socket) -> None:
+    """Take back what ``refuse_new_connections`` did to a TCP listener.
+
+    Source: socket(7), SO_DETACH_FILTER. Runs in: supervisor.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 @dataclass(frozen=True, slots=True)

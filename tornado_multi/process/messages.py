@@ -61,11 +61,16 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Fork one worker. With it goes one fd: the worker's end of its own channel."""
+    """Fork one worker. With it goes one fd: the worker's end of its own channel.
+
+    For an instance a second one: the listener that is its own.
+    """
 
     row: int
     fork_id: int
     is_canary: bool = False
+    address: str = ""
+    """Of its own listener."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,13 @@ class Drain:
     timeout_s: float
     empty_queue: bool = False
     """The whole service stops: first take what the kernel has queued, nobody else will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What the ready path answers from now on; requests are served all the same."""
+
+    wants_requests: bool
 
 
 # --- supervisor -> zygote, worker -----------------------------------------------------------------
@@ -329,6 +341,7 @@ Message = (
     | HookRefused
     | HookFailed
     | Drain
+    | Readiness
     | ReopenLogs
     | Ready
     | BootFailed

@@ -366,6 +366,12 @@ def _assemble(app: str, groups: dict[str, object]) -> Settings:
             f"log_dir={logging.log_dir} and log_file={logging.log_file}: only one of them can be "
             "given. log_dir makes one file per worker, log_file one for all."
         )
+    workers = settings.workers
+    if {workers.max_surge, workers.max_unavailable} <= {"0", "0%"}:
+        raise UsageError(
+            f"max_surge={workers.max_surge} and max_unavailable={workers.max_unavailable}: a reload "
+            "could replace nobody. Let one of them be 1 or more."
+        )
     return settings
 
 

@@ -60,8 +60,22 @@ def _check_workers(text: str) -> None:
 
 def _check_surge(text: str) -> None:
     digits = text.removesuffix("%")
-    if not (digits.isascii() and digits.isdigit()) or int(digits) < 1:
+    if not (digits.isascii() and digits.isdigit()):
         message = "must be a number of workers such as 2, or a share such as 25%"
+        raise ValueError(message)
+
+
+OFF = "off"
+"""In place of a health path: there is none."""
+READY_PATH, LIVE_PATH = "/-/ready", "/-/live"
+"""Of instances, unless other ones are given."""
+
+
+def _check_own_path(text: str) -> None:
+    if text != OFF:
+        _check_path(text)
+    if "?" in text or "#" in text:
+        message = "must be a path without a query"
         raise ValueError(message)
 
 
@@ -190,7 +204,13 @@ class WorkerSettings:
     max_surge: str = option(
         "25%",
         "Replacements that may be starting at once during a reload: a number, or a share of the "
-        "workers.",
+        "workers. 0 (needs --max-unavailable): none starts before the old worker has ended.",
+        check=_check_surge,
+    )
+    max_unavailable: str = option(
+        "0",
+        "Workers that may be missing during a reload, because they drain before their replacements "
+        "are ready: a number, or a share of the workers.",
         check=_check_surge,
     )
     health_path: str | None = option(
@@ -210,6 +230,14 @@ class WorkerSettings:
         "Seconds that a worker which leaves may spend on the requests in progress.",
         at_least=0,
         at_most=86400,
+    )
+    drain_delay_s: float = option(
+        0.0,
+        "Seconds that a service which is told to stop, or an instance that a scale-down takes away, "
+        "goes on serving before it drains; its ready path says 503, so that a balancer that asks it "
+        "sends requests elsewhere.",
+        at_least=0,
+        at_most=3600,
     )
     drain_streams_s: float = option(
         5.0,
@@ -254,6 +282,18 @@ class HealthSettings:
         "Seconds without a beat after which a worker is killed and replaced.",
         at_least=1,
         at_most=86400,
+    )
+    ready_path: str | None = option(
+        None,
+        "Path that workers answer by themselves: 200 while they want requests, 503 when they are "
+        f"about to leave; or {OFF}. Default: {READY_PATH} with instances, {OFF} with serve.",
+        check=_check_own_path,
+    )
+    live_path: str | None = option(
+        None,
+        "Path that workers answer by themselves with 200 as long as their event loop runs; or "
+        f"{OFF}. Default: {LIVE_PATH} with instances, {OFF} with serve.",
+        check=_check_own_path,
     )
     slow_step_s: float = option(
         0.1,
@@ -558,6 +598,14 @@ GROUPS: dict[str, type[Any]] = {
 def options_of(group: type[Any]) -> list[tuple[dataclasses.Field[Any], Option]]:
     """Return the options of one group in the order written."""
     return [(item, item.metadata["option"]) for item in dataclasses.fields(group)]
+
+
+def health_paths(settings: Settings) -> tuple[str | None, str | None]:
+    """Return the ready path and the live path; None: there is none."""
+    given = settings.health.ready_path, settings.health.live_path
+    defaults = (READY_PATH, LIVE_PATH) if settings.instances.is_asked else (None, None)
+    ready, live = (path or default for path, default in zip(given, defaults, strict=True))
+    return None if ready == OFF else ready, None if live == OFF else live
 
 
 def option_keys(without: Collection[str] = ()) -> list[str]:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tornado_multi.supervisor.state import State
-    from tornado_multi.supervisor.status import Identity
+    from tornado_multi.supervisor.status import Address, Identity
 
+MOST_INSTANCES = 3
+"""So many addresses of instances are told one by one."""
 Block = tuple[list[str], dict[str, Any]]
 """Lines for people, and the same facts for machines."""
 
@@ -25,7 +27,9 @@ def starting(identity: Identity, loop: str) -> Block:
     return [line], {"version": VERSION, "pid": identity.pid, "python": python, "loop": loop}
 
 
-def ready(identity: Identity, state: State, addresses: Sequence[str], fork_safety: str) -> Block:
+def ready(
+    identity: Identity, state: State, addresses: Sequence[Address], fork_safety: str
+) -> Block:
     """Return what is said when every fork_id has been ready once.
 
     Args: fork_safety: the setting.
@@ -43,8 +47,8 @@ def ready(identity: Identity, state: State, addresses: Sequence[str], fork_safet
     if found is not None:
         imported += f"{',' if imported else '  '} fork safety: {found}"
     lines = [f"  app        {identity.app}{imported}"]
-    for index, address in enumerate(addresses):
-        lines.append(f"  {'listening' if index == 0 else '':<9}  {address}")
+    for index, text in enumerate(_listed(addresses)):
+        lines.append(f"  {'listening' if index == 0 else '':<9}  {text}")
     lines += [
         f"  workers    {len(since)} ready in {fork_ms:.0f} ms",
         (
@@ -56,8 +60,16 @@ def ready(identity: Identity, state: State, addresses: Sequence[str], fork_safet
         "app": identity.app,
         "import_s": import_s,
         "fork_safety": found,
-        "listeners": list(addresses),
+        "listeners": [address.text for address in addresses],
         "workers": len(since),
         "workers_ready_s": fork_ms / 1000,
         "control": identity.control_path,
     }
+
+
+def _listed(addresses: Sequence[Address]) -> list[str]:
+    """Return the addresses, a line each; of many instances the first and the last."""
+    texts = [address.text for address in addresses]
+    if len(texts) <= MOST_INSTANCES or addresses[0].fork_id is None:
+        return texts
+    return [f"{texts[0]} to {texts[-1]}, one for each of {len(texts)} instances"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.settings.model import MAX_WORKERS
 from tornado_multi.supervisor import events as ev
+from tornado_multi.supervisor.listeners import ListenError
 from tornado_multi.supervisor.state import Phase, ReloadStep
 from tornado_multi.supervisor.status import (
     Identity,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tornado_multi.control.protocol import Request
     from tornado_multi.supervisor.children import Children
+    from tornado_multi.supervisor.listener_set import ListenerSet
     from tornado_multi.supervisor.state import State
 
 Reply = tuple[str, dict[str, Any]]
@@ -65,9 +67,10 @@ class Answers:
         *,
         post: Callable[[ev.Event], None],
         clock: Callable[[], float],
-        addresses: Callable[[], tuple[str, ...]],
+        listeners: ListenerSet,
         turns: Turns,
         finished: asyncio.Future[None],
+        most_workers: int = MAX_WORKERS,
     ) -> None:
         self._identity = identity
         self._state = state
@@ -75,9 +78,10 @@ class Answers:
         self._children = children
         self._post = post
         self._clock = clock
-        self._addresses = addresses
+        self._listeners = listeners
         self._turns = turns
         self._finished = finished
+        self._most_workers = most_workers
 
     async def answer(self, request: Request) -> AsyncIterator[Reply]:
         """Reply to one request until it is done."""
@@ -100,7 +104,8 @@ class Answers:
                     yield reply
             case "stop":
                 self._post(ev.StopAsked(None, hurried=False))
-                limit_s = self._state.limits.drain_timeout_s + self._state.limits.kill_grace_s
+                limits = self._state.limits
+                limit_s = limits.drain_delay_s + limits.drain_timeout_s + limits.kill_grace_s
                 yield "stopping", {"limit_s": limit_s, "workers": len(self._state.workers)}
                 await asyncio.shield(self._finished)
                 yield "done", {"exit_code": self._state.exit_code}
@@ -131,7 +136,7 @@ class Answers:
             }
 
         return build_status(
-            dataclasses.replace(self._identity, addresses=self._addresses()),
+            dataclasses.replace(self._identity, addresses=self._listeners.addresses()),
             self._state,
             read_field,
             route_name,
@@ -141,7 +146,8 @@ class Answers:
         )
 
     def _is_stopping(self) -> bool:
-        return self._state.phase in {Phase.STOPPING, Phase.FINISHED}
+        is_due = self._state.stop_due_s is not None
+        return is_due or self._state.phase in {Phase.STOPPING, Phase.FINISHED}
 
     async def _answer_reload(self, request: Request) -> AsyncIterator[Reply]:
         state = self._state
@@ -169,8 +175,13 @@ class Answers:
 
     async def _answer_scale(self, request: Request) -> AsyncIterator[Reply]:
         wanted = request.arguments.get("workers")
-        if type(wanted) is not int or not 1 <= wanted <= MAX_WORKERS:
-            yield "error", {"text": f"The number of workers must be 1..{MAX_WORKERS}."}
+        if type(wanted) is not int or not 1 <= wanted <= self._most_workers:
+            yield "error", {"text": f"The number of workers must be 1..{self._most_workers}."}
+            return
+        try:
+            self._listeners.open_for(range(wanted))
+        except ListenError as error:
+            yield "error", {"text": str(error)}
             return
         self._post(ev.ScaleAsked(wanted))
         async for reply in self._answer_settled(set(range(wanted))):

@@ -22,6 +22,7 @@ from tornado_multi.process.messages import RemoteProtocolError
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
     from collections.abc import Callable
 
     from tornado_multi.process.linux import ProcessEnd
@@ -36,6 +37,29 @@ READY_FDS = 2
 """What comes with Ready: the file for stacks, and a channel to the watchdog."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A command to fork, and what goes with it to the new process."""
+
+    command: msg.Fork | msg.CallHook
+    channel: Channel
+    """The new process's end."""
+    listener: socket.socket | None = None
+    """An instance's own; a copy."""
+
+    def send(self, to: Channel) -> None:
+        fds = [self.channel.fileno()]
+        if self.listener is not None:
+            fds.append(self.listener.fileno())
+        to.send(self.command, tuple(fds))
+
+    def close(self) -> None:
+        """Let go of our copies, sent or not."""
+        self.channel.close()
+        if self.listener is not None:
+            self.listener.close()
+
+
 @dataclass(slots=True)
 class ZygoteHandle:
     """One zygote process."""
@@ -44,8 +68,8 @@ class ZygoteHandle:
     pid: int
     pidfd: int
     channel: Channel | None
-    waiting: deque[tuple[msg.Fork | msg.CallHook, Channel]] = field(default_factory=deque)
-    """Commands to fork, each with the new process's end: one is under way at a time."""
+    waiting: deque[Waiting] = field(default_factory=deque)
+    """Commands to fork: one is under way at a time."""
     is_forking: bool = False
 
 
@@ -191,11 +215,11 @@ class Children:
         if handle is None or handle.channel is None:
             return
         while handle.waiting:
-            command, theirs = handle.waiting.popleft()
-            if isinstance(command, msg.CallHook):
+            waiting = handle.waiting.popleft()
+            if isinstance(waiting.command, msg.CallHook):
                 with contextlib.suppress(ChannelClosed, BlockingIOError):
-                    handle.channel.send(command, (theirs.fileno(),))
-            theirs.close()
+                    waiting.send(handle.channel)
+            waiting.close()
         handle.channel.finish_sending()
 
     def kill_zygote(self, generation: int) -> None:
@@ -227,7 +251,7 @@ class Children:
             handle.channel.close()
             handle.channel = None
         while handle.waiting:
-            handle.waiting.popleft()[1].close()
+            handle.waiting.popleft().close()
 
     def _collect_zygote(self, handle: ZygoteHandle) -> None:
         if self.zygotes.get(handle.generation) is not handle:
@@ -247,8 +271,13 @@ class Children:
 
     # --- workers ----------------------------------------------------------------------------------
 
-    def fork_worker(self, generation: int, command: msg.Fork) -> None:
-        """Ask the zygote for a worker; it holds one end of a new channel, we the other."""
+    def fork_worker(
+        self, generation: int, command: msg.Fork, own_listener: socket.socket | None = None
+    ) -> None:
+        """Ask the zygote for a worker; it holds one end of a new channel, we the other.
+
+        Args: own_listener: of an instance; it gets a copy.
+        """
         ours, theirs = Channel.pair()
         ours.set_blocking(False)
         worker = WorkerHandle(command.row, ours)
@@ -258,23 +287,24 @@ class Children:
         if handle is None or handle.channel is None:
             theirs.close()  # its end is on the way and will say so
             return
-        handle.waiting.append((command, theirs))
+        copy = None if own_listener is None else own_listener.dup()
+        handle.waiting.append(Waiting(command, theirs, copy))
         self._send_next_fork(handle)
 
     def _send_next_fork(self, handle: ZygoteHandle) -> None:
         if handle.is_forking or not handle.waiting or handle.channel is None:
             return
-        command, theirs = handle.waiting.popleft()
+        waiting = handle.waiting.popleft()
         handle.is_forking = True
         try:
-            handle.channel.send(command, (theirs.fileno(),))
-            if isinstance(command, msg.Fork):
-                self._on_fork_sent(command.row)
+            waiting.send(handle.channel)
+            if isinstance(waiting.command, msg.Fork):
+                self._on_fork_sent(waiting.command.row)
         except (ChannelClosed, BlockingIOError):
             # It is dying or stuck: its end, or the new process's deadline, brings things forward.
             handle.is_forking = False
         finally:
-            theirs.close()
+            waiting.close()
 
     def _adopt_worker(self, handle: ZygoteHandle, row: int, pid: int) -> None:
         handle.is_forking = False
@@ -312,13 +342,20 @@ class Children:
         if worker.pidfd is not None:
             signal.pidfd_send_signal(worker.pidfd, signal.SIGTERM)
 
+    def tell_worker(self, row: int, message: msg.Readiness) -> None:
+        """Send what may get lost: a worker that can't be told so is on its way out."""
+        worker = self.workers.get(row)
+        if worker is not None and worker.channel is not None:
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                worker.channel.send(message)
+
     def _drop_waiting_fork(self, row: int) -> bool:
         """Take back a Fork command that was not sent yet. Returns whether there was one."""
         for handle in self.zygotes.values():
             for entry in handle.waiting:
-                if isinstance(entry[0], msg.Fork) and entry[0].row == row:
+                if isinstance(entry.command, msg.Fork) and entry.command.row == row:
                     handle.waiting.remove(entry)
-                    entry[1].close()
+                    entry.close()
                     self._on_fork_dropped(row)
                     return True
         return False
@@ -481,7 +518,7 @@ class Children:
         hook = HookHandle(command.number, ours)
         self.hooks[command.number] = hook
         self._loop.add_reader(ours.fileno(), self._hear_hook, hook)
-        zygote.waiting.append((command, theirs))
+        zygote.waiting.append(Waiting(command, theirs))
         self._send_next_fork(zygote)
         return True
 

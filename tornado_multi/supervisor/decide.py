@@ -27,7 +27,7 @@ from tornado_multi.supervisor.reloading import (
     settings_read,
 )
 from tornado_multi.supervisor.state import Failure, Limits, Phase, Place, State, ZygoteState
-from tornado_multi.supervisor.stopping import stop_asked
+from tornado_multi.supervisor.stopping import stop_asked, stop_is_due
 from tornado_multi.supervisor.worker_ends import fork_refused, worker_ended
 from tornado_multi.supervisor.worker_events import (
     restart_asked,
@@ -85,6 +85,8 @@ def next_deadline_s(state: State) -> float | None:
     times = [worker.deadline_s for worker in state.workers.values()]
     times += [zygote.deadline_s for zygote in state.zygotes.values()]
     times += [call.deadline_s for call in state.hook_calls.values()]
+    times += [worker.leave_at_s for worker in state.workers.values()]
+    times.append(state.stop_due_s)
     if state.phase in {Phase.BOOTING, Phase.SERVING}:
         times += retry_times_s(state)
     return min((time for time in times if time is not None), default=None)
@@ -201,6 +203,7 @@ def _deadlines_passed(state: State, now_s: float) -> Iterator[ev.Effect]:
             worker.deadline_s = None
             yield from worker_deadline_passed(state, worker, now_s)
     yield from hook_deadlines_passed(state, now_s)
+    yield from stop_is_due(state, now_s)
 
 
 def _shift_deadlines(state: State, seconds: float) -> None:

@@ -349,13 +349,27 @@ class DrainWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class TellReadiness:
+    """Let a worker say at its ready path that requests should go elsewhere, or come again."""
+
+    row: int
+    wants_requests: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseConnections:
-    """Let no further connection begin: the service stops."""
+    """Let no further connection begin: the service stops, or one instance goes for good."""
+
+    fork_id: int | None = None
+    """None: all."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloseListeners:
-    """All workers have taken what was queued: close for good."""
+    """Who leaves has taken what was queued: close for good."""
+
+    fork_id: int | None = None
+    """An instance that a scale-down took away; None: all, the service stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +458,7 @@ Effect = (
     StartZygote
     | ReadSettings
     | RestoreSettings
+    | TellReadiness
     | RefuseConnections
     | CloseListeners
     | ReleaseZygote

@@ -1,6 +1,6 @@
-"""All listeners of a service. In script mode each generation says which ones it has bound.
+"""All listeners of a service: shared by all workers, or one for each instance.
 
-Runs in: supervisor.
+In script mode each generation says which ones it has bound. Runs in: supervisor.
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from tornado_multi.supervisor.listeners import BoundListener, describe
+from tornado_multi.supervisor.listeners import BoundListener, ListenError, describe, open_listeners
+from tornado_multi.supervisor.status import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from tornado_multi.process.messages import Listener
 
 
 class ListenerSet:
-    """The listeners, and which generation wants which."""
+    """Listeners that all workers share, and which generation wants which."""
 
     def __init__(self, listeners: list[BoundListener]) -> None:
         self._listeners = listeners
@@ -23,11 +26,18 @@ class ListenerSet:
         """generation -> keys, of generations that say it"""
 
     def shared(self) -> tuple[Listener, ...]:
-        """Return the listeners as other processes know them."""
+        """Return the listeners that zygotes pass on to every worker."""
         return tuple(listener.shared() for listener in self._listeners)
 
-    def addresses(self) -> tuple[str, ...]:
-        return tuple(listener.address for listener in self._listeners)
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(Address(listener.address) for listener in self._listeners)
+
+    def own(self, fork_id: int) -> BoundListener | None:  # noqa: ARG002 - see InstanceListeners
+        """Return the listener of one worker alone; None: there is none."""
+        return None
+
+    def open_for(self, fork_ids: Iterable[int]) -> None:
+        """Open what these workers will need, or nothing. Raises: ListenError."""
 
     def add(self, fd: int, key: str) -> None:
         """Take over a socket that the script of a new generation has bound."""
@@ -51,17 +61,76 @@ class ListenerSet:
             listener.shut()
             listener.close()
 
-    def refuse(self) -> None:
-        """Let no further connection begin, but keep those that are queued for the workers."""
-        for listener in self._listeners:
+    def refuse(self, fork_id: int | None = None) -> None:
+        """Let no further connection begin, but keep those that are queued for the workers.
+
+        Args: fork_id: at its own listener; None: at all.
+        """
+        for listener in self._of(fork_id):
             listener.refuse()
 
-    def shut(self) -> None:
-        """End listening in all processes that share the sockets."""
-        for listener in self._listeners:
+    def shut(self, fork_id: int | None = None) -> None:
+        """End listening in all processes that share the sockets. Args: as for ``refuse``."""
+        for listener in self._of(fork_id):
             listener.shut()
 
     def close(self) -> None:
         """Close our copies, and remove the paths of unix sockets."""
-        for listener in self._listeners:
+        for listener in self._of(None):
             listener.close()
+
+    def _of(self, fork_id: int | None) -> list[BoundListener]:
+        return list(self._listeners) if fork_id is None else []
+
+
+class InstanceListeners(ListenerSet):
+    """One listener for each fork_id; they come and go with the number of instances."""
+
+    def __init__(self, bind_of: Callable[[int], str], backlog: int, scheme: str) -> None:
+        super().__init__([])
+        self._bind_of = bind_of
+        self._backlog = backlog
+        self._scheme = scheme
+        self._own: dict[int, BoundListener] = {}
+
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(Address(item.address, fork_id) for fork_id, item in sorted(self._own.items()))
+
+    def own(self, fork_id: int) -> BoundListener:
+        """Return the listener of an instance, opened if need be. Raises: ListenError."""
+        listener = self._own.get(fork_id)
+        if listener is None or (listener.is_refusing and not listener.allow()):
+            if listener is not None:  # who leaves still holds it, and takes what is queued
+                listener.close()
+            listener = self._own[fork_id] = self._open(fork_id)
+        return listener
+
+    def open_for(self, fork_ids: Iterable[int]) -> None:
+        """Open what these instances need, or nothing. Raises: ListenError: says which."""
+        opened = []
+        try:
+            for fork_id in fork_ids:
+                if fork_id not in self._own:
+                    self._own[fork_id] = self._open(fork_id)
+                    opened.append(fork_id)
+        except BaseException:
+            for fork_id in opened:
+                self._own.pop(fork_id).close()
+            raise
+
+    def _open(self, fork_id: int) -> BoundListener:
+        try:
+            return open_listeners((self._bind_of(fork_id),), self._backlog, self._scheme)[0]
+        except ListenError as error:
+            raise ListenError(f"Instance {fork_id}: {error}") from error
+
+    def shut(self, fork_id: int | None = None) -> None:
+        """End listening. One listener alone is closed too: its instance is gone for good."""
+        super().shut(fork_id)
+        if fork_id is not None and (listener := self._own.pop(fork_id, None)) is not None:
+            listener.close()
+
+    def _of(self, fork_id: int | None) -> list[BoundListener]:
+        if fork_id is None:
+            return list(self._own.values())
+        return [self._own[fork_id]] if fork_id in self._own else []

@@ -16,7 +16,7 @@ import socket
 import stat
 from dataclasses import dataclass
 
-from tornado_multi.process.linux import refuse_new_connections
+from tornado_multi.process.linux import allow_new_connections, refuse_new_connections
 from tornado_multi.process.messages import Listener
 from tornado_multi.settings.bind import (
     Bind,
@@ -26,6 +26,7 @@ from tornado_multi.settings.bind import (
     UnixBind,
     parse_bind,
 )
+from tornado_multi.supervisor.port_holders import holder_of
 
 FIRST_INHERITED_FD = 3  # 0..2 are the standard streams
 
@@ -45,6 +46,7 @@ class BoundListener:
     key: str = ""
     """Script mode: the ``bind_sockets`` call that it came from."""
     unlink_path: str | None = None
+    is_refusing: bool = False
     inode: tuple[int, int] | None = None
     """(device, inode) of the path as bound: a path that somebody replaced is left alone."""
 
@@ -55,8 +57,18 @@ class BoundListener:
     def refuse(self) -> None:
         """Let no further connection begin, but keep those that are queued for the workers."""
         if not self.is_inherited:
+            self.is_refusing = True
             with contextlib.suppress(OSError):  # a kernel without socket filters: they are reset
                 refuse_new_connections(self.sock)
+
+    def allow(self) -> bool:
+        """Let connections begin again after ``refuse``. Returns whether that can be done."""
+        if self.sock.family == socket.AF_UNIX:
+            return False  # its shutdown is for good
+        with contextlib.suppress(OSError):  # there was no filter
+            allow_new_connections(self.sock)
+        self.is_refusing = False
+        return True
 
     def shut(self) -> None:
         """End listening in all processes that share the socket."""
@@ -121,6 +133,8 @@ def _open(text: str, bind: Bind, backlog: int, scheme: str) -> BoundListener:
             errno.ENOENT: "The directory must exist.",
         }
         hint = hints.get(error.errno or 0, "")
+        if error.errno == errno.EADDRINUSE and (holder := holder_of(bind)) is not None:
+            hint = f"{holder} listens there; stop it or choose another address."
         seen = error.strerror or str(error)
         message = f"Can't listen on {text}: {seen}. {hint}".rstrip()
         raise ListenError(message) from error

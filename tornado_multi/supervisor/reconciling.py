@@ -52,6 +52,7 @@ def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
         return
     yield from advance(state, now_s)
     yield from _replace_unwanted(state, now_s)
+    yield from _close_listeners(state)
     zygote = filling_zygote(state)
     if zygote is not None:
         yield from _fill_places(state, zygote, now_s)
@@ -117,26 +118,82 @@ def _by_place(state: State) -> dict[int, list[Worker]]:
 
 
 def _replace_unwanted(state: State, now_s: float) -> Iterator[ev.Effect]:
-    """Let workers leave that have a ready successor, or whose place is gone."""
-    for fork_id, workers in _by_place(state).items():
+    """Let workers leave that have a ready successor, or may be missed, or whose place is gone."""
+    by_place = _by_place(state)
+    spare = _spare_workers(state, by_place)
+    for fork_id, workers in by_place.items():
+        place = state.places.get(fork_id)
+        if place is None:
+            for worker in workers:
+                yield from _take_away(state, worker, now_s)
+            continue
         has_successor = any(
             worker.state is WorkerState.READY and state.is_wanted(worker) for worker in workers
         )
         for worker in workers:
-            unwanted = not state.is_wanted(worker)
-            replaced = unwanted and (has_successor or worker.state is WorkerState.STARTING)
-            if replaced or fork_id not in state.places:
-                drain_s = state.limits.drain_timeout_s
-                if worker.recycle_reason is not None and (place := state.places.get(fork_id)):
-                    place.recycled += 1
-                    place.last_recycle = worker.recycle_reason
-                yield from tell_to_leave(state, worker, drain_s, now_s)
+            if worker.leave_at_s is not None:  # its place is there again
+                worker.leave_at_s = None
+                yield ev.TellReadiness(worker.row, wants_requests=state.stop_due_s is None)
+            if state.is_wanted(worker):
+                continue
+            is_serving = worker.state is WorkerState.READY and not has_successor
+            if is_serving and spare > 0 and len(workers) == 1:
+                spare -= 1
+            elif is_serving:
+                continue
+            if worker.recycle_reason is not None:
+                place.recycled += 1
+                place.last_recycle = worker.recycle_reason
+            yield from tell_to_leave(state, worker, state.limits.drain_timeout_s, now_s)
+
+
+def _spare_workers(state: State, by_place: dict[int, list[Worker]]) -> int:
+    """Return how many more workers may leave without a successor (``max_unavailable``)."""
+    reload = state.reload
+    is_rolling = reload is not None and reload.step is ReloadStep.ROLLING
+    has_to_wait = state.limits.surge(state.desired_workers) == 0  # also for a single restart
+    if not (is_rolling or has_to_wait) or filling_zygote(state) is None:
+        return 0
+    missing = sum(
+        all(worker.state is not WorkerState.READY for worker in by_place.get(fork_id, []))
+        for fork_id in state.places
+    )
+    return state.limits.unavailable(state.desired_workers) - missing
+
+
+def _take_away(state: State, worker: Worker, now_s: float) -> Iterator[ev.Effect]:
+    """Let a worker leave whose place is gone. An instance's balancer may have to hear of it first."""
+    if not state.limits.has_own_listeners:
+        yield from tell_to_leave(state, worker, state.limits.drain_timeout_s, now_s)
+        return
+    delay_s = state.limits.drain_delay_s
+    if delay_s > 0 and worker.state is WorkerState.READY and worker.leave_at_s is None:
+        worker.leave_at_s = now_s + delay_s
+        yield ev.TellReadiness(worker.row, wants_requests=False)
+    if worker.leave_at_s is None or worker.leave_at_s <= now_s:
+        yield ev.RefuseConnections(worker.fork_id)
+        yield from tell_to_leave(state, worker, state.limits.drain_timeout_s, now_s)
+
+
+def _close_listeners(state: State) -> Iterator[ev.Effect]:
+    """Close the listeners of instances that are gone, once nobody takes from them any more."""
+    taking = {
+        worker.fork_id
+        for worker in state.workers.values()
+        if worker.state is not WorkerState.DRAINING
+    }
+    for fork_id in state.listeners_to_close:
+        if fork_id not in taking:
+            yield ev.CloseListeners(fork_id)
+    state.listeners_to_close = [item for item in state.listeners_to_close if item in taking]
 
 
 def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effect]:
     """Start what is missing: at once where nobody serves, else as many as the surge allows."""
     by_place = _by_place(state)
-    surge_left = state.limits.surge(state.desired_workers) - sum(
+    surge = state.limits.surge(state.desired_workers)
+    still_there = {worker.fork_id for worker in state.workers.values()}
+    surge_left = surge - sum(
         any(worker.state is WorkerState.READY for worker in workers)
         and any(worker.state is WorkerState.STARTING for worker in workers)
         for workers in by_place.values()
@@ -147,6 +204,8 @@ def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effe
         place.retry_at_s = None
         workers = by_place.get(place.fork_id, [])
         if place.is_finished or any(state.is_wanted(worker) for worker in workers):
+            continue
+        if surge == 0 and place.fork_id in still_there:
             continue
         if any(worker.state is WorkerState.READY for worker in workers):
             if surge_left <= 0:

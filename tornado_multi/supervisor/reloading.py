@@ -41,6 +41,8 @@ ON_TRIAL = frozenset({ReloadStep.IMPORTING, ReloadStep.CANARY})
 
 def reload_asked(state: State, by: str, now_s: float) -> Iterator[ev.Effect]:
     """Begin a reload, or remember that one more is wanted."""
+    if state.stop_due_s is not None:
+        return
     if state.phase is Phase.SERVING and state.reload is None:
         yield ev.Say("info", "supervisor", f"Reloading, by {by}.")
         yield from _begin(state, now_s)
@@ -92,8 +94,13 @@ def scale(state: State, desired_workers: int) -> None:
     state.desired_workers = desired_workers
     for fork_id in range(desired_workers):
         state.places.setdefault(fork_id, Place(fork_id))
+    state.listeners_to_close = [
+        fork_id for fork_id in state.listeners_to_close if fork_id not in state.places
+    ]
     for fork_id in [item for item in state.places if item >= desired_workers]:
         place = state.places.pop(fork_id)
+        if state.limits.has_own_listeners:
+            state.listeners_to_close.append(fork_id)
         state.past_requests += place.past_requests
         state.past_recycled += place.recycled
 

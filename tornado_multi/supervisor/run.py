@@ -20,7 +20,7 @@ from setproctitle import setproctitle
 from tornado_multi.control.server import ControlServer
 from tornado_multi.process import messages as msg
 from tornado_multi.process import scoreboard as sb
-from tornado_multi.process.cgroups import usable_cpus
+from tornado_multi.process.cgroups import worker_count
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.linux import BLOCKABLE_SIGNALS, become_child_subreaper
 from tornado_multi.process.oom import OomWatch
@@ -33,6 +33,7 @@ from tornado_multi.supervisor.beats import NS_PER_S, SUSPENDED_S, Beats
 from tornado_multi.supervisor.children import Children
 from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
 from tornado_multi.supervisor.hangs import HangReports
+from tornado_multi.supervisor.listeners import ListenError
 from tornado_multi.supervisor.service_manager import moment_of
 from tornado_multi.supervisor.state import Limits, WorkerState
 from tornado_multi.supervisor.watching import watch
@@ -181,7 +182,8 @@ class Supervisor:
             self._children,
             post=self._post,
             clock=self._clock,
-            addresses=self._listeners.addresses,
+            listeners=self._listeners,
+            most_workers=self._most_workers(),
             turns=self._turns,
             finished=self._finished,
         )
@@ -251,10 +253,7 @@ class Supervisor:
                 self._children.kill_zygote(generation)
             case ev.ForkWorker(generation, row, fork_id, is_canary):
                 self._board.clear_row(row)
-                try:
-                    self._children.fork_worker(generation, msg.Fork(row, fork_id, is_canary))
-                except OSError as error:  # no descriptors left for its channel
-                    self._post(ev.ForkRefused(row, error.strerror or str(error)))
+                self._fork_worker(generation, row, fork_id, is_canary=is_canary)
             case ev.ReadSettings():
                 self._read_settings()
             case ev.RestoreSettings():
@@ -265,10 +264,12 @@ class Supervisor:
                 is_deaf = self._is_script and is_starting
                 command = msg.Drain(timeout_s, empty_queue)
                 self._children.drain_worker(row, command, is_deaf=is_deaf)
-            case ev.RefuseConnections():
-                self._listeners.refuse()
-            case ev.CloseListeners():
-                self._listeners.shut()
+            case ev.TellReadiness(row, wants_requests):
+                self._children.tell_worker(row, msg.Readiness(wants_requests))
+            case ev.RefuseConnections(fork_id):
+                self._listeners.refuse(fork_id)
+            case ev.CloseListeners(fork_id):
+                self._listeners.shut(fork_id)
             case ev.KillWorker(row):
                 self._children.kill_worker(row)
             case ev.AbortWorker(row):
@@ -296,6 +297,17 @@ class Supervisor:
                 self._announce("Ready.", block)
             case ev.Finish():
                 self._finish()
+
+    def _fork_worker(self, generation: int, row: int, fork_id: int, *, is_canary: bool) -> None:
+        try:
+            own = self._listeners.own(fork_id)
+            address, sock = ("", None) if own is None else (own.address, own.sock)
+            command = msg.Fork(row, fork_id, is_canary, address)
+            self._children.fork_worker(generation, command, sock)
+        except ListenError as error:
+            self._post(ev.ForkRefused(row, str(error)))
+        except OSError as error:  # no descriptors left for its channel
+            self._post(ev.ForkRefused(row, error.strerror or str(error)))
 
     def _announce(self, event: str, block: announcing.Block) -> None:
         lines, facts = block
@@ -349,6 +361,11 @@ class Supervisor:
         asked = self._settings.workers.workers
         changed = asked != asked_before and not self._is_script  # a script says it by itself
         desired = worker_count(asked) if changed else None
+        try:
+            self._listeners.open_for(range(desired or 0))
+        except ListenError as error:
+            self._post(ev.SettingsRefused(str(error)))
+            return
         self._post(ev.SettingsRead(self._limits(self._settings), desired, tuple(notes)))
 
     def _finish(self) -> None:
@@ -366,11 +383,14 @@ class Supervisor:
             boot_timeout_s=settings.workers.boot_timeout_s,
             drain_timeout_s=settings.workers.drain_timeout_s,
             max_surge=settings.workers.max_surge,
+            max_unavailable=settings.workers.max_unavailable,
+            drain_delay_s=settings.workers.drain_delay_s,
             hook_timeout_s=settings.hooks.hook_timeout_s,
             hang_warn_s=settings.health.hang_warn_s,
             hang_timeout_s=settings.health.hang_timeout_s,
             respawns_per_min=settings.health.respawns_per_min,
             is_script=self._is_script,
+            has_own_listeners=settings.instances.is_asked,
         )
 
     # --- what happens -----------------------------------------------------------------------------
@@ -391,8 +411,18 @@ class Supervisor:
 
     def _scale_by(self, difference: int) -> None:
         wanted = self._state.desired_workers + difference
-        if 1 <= wanted <= MAX_WORKERS:
+        if not 1 <= wanted <= self._most_workers():
+            return
+        try:
+            self._listeners.open_for(range(wanted))
+        except ListenError as error:
+            self._reporter.say(ev.Say("error", "supervisor", str(error)))
+        else:
             self._post(ev.ScaleAsked(wanted))
+
+    def _most_workers(self) -> int:
+        instances = self._settings.instances
+        return instances.most_instances() if instances.is_asked else MAX_WORKERS
 
     def _zygote_said(self, generation: int, message: msg.Message, fds: tuple[int, ...]) -> None:
         match message:
@@ -497,11 +527,6 @@ class Supervisor:
     def _peer_fault(self, who: str, what: str) -> None:
         text = f"[BUG] It broke the protocol between our own processes: {what}"
         self._reporter.say(ev.Say("error", who, text))
-
-
-def worker_count(text: str) -> int:
-    """Return the number of workers for ``--workers``: the number itself, or the CPUs we may use."""
-    return usable_cpus() if text == "auto" else int(text)
 
 
 def _raise_nofile_limit() -> int | None:

@@ -54,6 +54,8 @@ class Moment:
 
 def moment_of(state: State, app: str) -> Moment:
     """Say what is to be known of the state."""
+    if state.stop_due_s is not None:
+        return Moment(Stage.STOPPING, "Going to stop, and serving until then.", state.reload_count)
     match state.phase:
         case Phase.BOOTING:
             return Moment(Stage.STARTING, f"Starting {app}.")

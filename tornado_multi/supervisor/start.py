@@ -12,16 +12,16 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tornado_multi.control.locate import LocateError, open_control_socket, socket_path
 from tornado_multi.process.account import AccountError, find_account
-from tornado_multi.process.cgroups import memory_limit_bytes
+from tornado_multi.process.cgroups import memory_limit_bytes, worker_count
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.process.scoreboard import Scoreboard
 from tornado_multi.settings.model import ListenSettings, service_name
 from tornado_multi.settings.paths import typed_directory
-from tornado_multi.supervisor.listener_set import ListenerSet
+from tornado_multi.supervisor.listener_set import InstanceListeners, ListenerSet
 from tornado_multi.supervisor.listeners import ListenError, effective_backlog, open_listeners
 from tornado_multi.supervisor.lockfile import AlreadyRunningError, PidFile
 from tornado_multi.supervisor.own_log import open_own_log, path_of
@@ -77,10 +77,13 @@ def start(
         try:
             directory = app_directory(settings)
             passed = take_passed_sockets(os.environ)
-            binds, notes = choose_binds(settings.listen.bind, ListenSettings().bind, passed)
+            asked = () if settings.instances.is_asked else settings.listen.bind
+            binds, notes = choose_binds(asked, ListenSettings().bind, passed)
             scheme = "http" if settings.tls.tls_certificate is None else "https"
 
             def listen() -> ListenerSet:
+                if settings.instances.is_asked:
+                    return _listen_each(settings, scheme)
                 return ListenerSet(open_listeners(binds, settings.listen.backlog, scheme))
 
             prepared = prepare(
@@ -180,7 +183,7 @@ def prepare(
         pid=os.getpid(),
         name=name,
         version=VERSION,
-        mode="serve" if asked_workers is None else "script",
+        mode=_mode(settings, is_script=asked_workers is not None),
         app=settings.app,
         control_path=str(control_path),
         control_options=_control_options(settings.control),
@@ -206,6 +209,19 @@ def prepare(
         asked_workers=asked_workers,
     )
     return Prepared(supervisor, leave_behind)
+
+
+def _listen_each(settings: Settings, scheme: str) -> ListenerSet:
+    """Open the listener of each instance, or none. Raises: ListenError."""
+    listeners = InstanceListeners(settings.instances.bind_of, settings.listen.backlog, scheme)
+    listeners.open_for(range(worker_count(settings.workers.workers)))
+    return listeners
+
+
+def _mode(settings: Settings, *, is_script: bool) -> Literal["serve", "instances", "script"]:
+    if is_script:
+        return "script"
+    return "instances" if settings.instances.is_asked else "serve"
 
 
 def _control_options(control: ControlSettings) -> str:

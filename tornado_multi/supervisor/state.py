@@ -83,6 +83,8 @@ class Worker:
     """Ready before it had a pid: the line about it is due."""
     outdated: bool = False
     """To be replaced though nothing is wrong with its generation (the restart command)."""
+    leave_at_s: float | None = None
+    """Monotonic. When it will be told to leave, for its place is gone; its ready path says so."""
     leaving: bool = False
     """It was told to leave (by us or by a TERM from outside): its end is no crash."""
     fork_sent: bool = False
@@ -231,21 +233,37 @@ class Limits:
     boot_timeout_s: float
     drain_timeout_s: float
     max_surge: str = "25%"
+    max_unavailable: str = "0"
+    drain_delay_s: float = 0.0
+    """Between the first word of an end and the drain."""
     kill_grace_s: float = 4.0
     """What a worker gets beyond its own drain deadline before it is killed."""
     hook_timeout_s: float = 10.0
     hang_warn_s: float = 1.0
     hang_timeout_s: float = 30.0
     respawns_per_min: int = 60
+    has_own_listeners: bool = False
+    """Each fork_id has a listener of its own (instances)."""
     is_script: bool = False
     """The app is a script with its own main program, that forks by ``fork_processes``."""
 
     def surge(self, desired_workers: int) -> int:
-        """Return how many replacements may be starting at once: at least 1."""
+        """Return how many replacements may be starting at once; 0: only where the old one is gone."""
         if self.max_surge.endswith("%"):
             share = float(self.max_surge[:-1]) / 100
-            return max(1, math.ceil(share * desired_workers))
-        return max(1, int(self.max_surge))
+            return math.ceil(share * desired_workers)
+        return int(self.max_surge)
+
+    def unavailable(self, desired_workers: int) -> int:
+        """Return how many workers may be missing while others are replaced.
+
+        A share is rounded down; at least 1 if replacements have to wait for the end of old workers.
+        """
+        if self.max_unavailable.endswith("%"):
+            count = math.floor(float(self.max_unavailable[:-1]) / 100 * desired_workers)
+        else:
+            count = int(self.max_unavailable)
+        return max(count, 1 if self.surge(desired_workers) == 0 else 0)
 
 
 @dataclass(slots=True)
@@ -294,10 +312,14 @@ class State:
     """Why there is no zygote that can fork, if there is none and it is known."""
     stop_signal: int | None = None
     """The signal that asked for the stop; None = the stop command."""
+    stop_due_s: float | None = None
+    """Monotonic. When a stop that was asked for begins; until then the service serves on."""
     stop_hurried: bool = False
     hurried_at_s: float | None = None
     """Monotonic. When the stop became a hurried one."""
     listeners_closed: bool = False
+    listeners_to_close: list[int] = field(default_factory=list)
+    """fork_ids that a scale-down took away, whose own listener is still open."""
     stop_forced: bool = False
     """Some process had to be killed at its deadline."""
     failure: Failure | None = None

@@ -29,6 +29,15 @@ class LogPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service listens, as people are shown it."""
+
+    text: str
+    fork_id: int | None = None
+    """Whose it is; None: all workers share it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """What does not change while the supervisor lives."""
 
@@ -39,11 +48,11 @@ class Identity:
     control_path: str
     control_options: str
     """What a command must be given to find this supervisor: `` --control /x``, or nothing."""
-    addresses: tuple[str, ...]
+    addresses: tuple[Address, ...]
     backlog: int
     started_s: float
     """Monotonic."""
-    mode: Literal["serve", "script"] = "serve"
+    mode: Literal["serve", "instances", "script"] = "serve"
     memory_limit_bytes: int | None = None
     """Of the control group; None: no limit."""
     logs: LogPlace = LogPlace()
@@ -88,7 +97,7 @@ def build_status(
         "version": identity.version,
         "mode": identity.mode,
         "app": identity.app,
-        "state": str(state.phase),
+        "state": str(_shown_phase(state)),
         "uptime_s": round(now_s - identity.started_s, 3),
         "control": identity.control_path,
         "memory_limit_bytes": identity.memory_limit_bytes,
@@ -96,7 +105,8 @@ def build_status(
         "ready_workers": len(ready.intersection(state.places)),
         "desired_workers": sum(not place.is_finished for place in state.places.values()),
         "listeners": [
-            {"address": address, "backlog": identity.backlog} for address in identity.addresses
+            {"address": item.text, "fork_id": item.fork_id, "backlog": identity.backlog}
+            for item in identity.addresses
         ],
         "zygotes": [
             {
@@ -122,6 +132,12 @@ def build_status(
         "last_reload": None if state.last_reload is None else dataclasses.asdict(state.last_reload),
         "fork_safety": state.fork_safety(),
     }
+
+
+def _shown_phase(state: State) -> Phase:
+    """Return what the service is doing; one that only serves on for a while is stopping too."""
+    is_due = state.stop_due_s is not None and state.phase is Phase.SERVING
+    return Phase.STOPPING if is_due else state.phase
 
 
 def _worker_row(
@@ -270,7 +286,7 @@ def settling(state: State, fork_ids: set[int]) -> dict[str, Any]:
     draining = [
         worker.fork_id
         for worker in state.workers.values()
-        if worker.leaving and (worker.fork_id in fork_ids or worker.fork_id not in state.places)
+        if (worker.leaving and worker.fork_id in fork_ids) or worker.fork_id not in state.places
     ]
     return {"starting": sorted(fork_ids - ready), "draining": sorted(draining)}
 

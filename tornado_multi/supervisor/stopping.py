@@ -29,7 +29,12 @@ def stop_asked(
         return
     if hurried and state.hurried_at_s is None:
         state.hurried_at_s = now_s
-    if state.phase is not Phase.STOPPING:
+    delay_s = 0.0 if hurried or state.phase is not Phase.SERVING else state.limits.drain_delay_s
+    if delay_s > 0:
+        if state.stop_due_s is None:
+            state.stop_signal = signal_number
+            yield from _announce_stop(state, now_s + delay_s, delay_s)
+    elif state.phase is not Phase.STOPPING:
         state.stop_signal = signal_number
         state.stop_hurried = hurried
         yield ev.Say("info", "supervisor", _stopping_text(state))
@@ -45,10 +50,36 @@ def stop_asked(
         yield from _kill_all(state)
 
 
+def _announce_stop(state: State, due_s: float, delay_s: float) -> Iterator[ev.Effect]:
+    """Serve on for a while, and let balancers know."""
+    state.stop_due_s = due_s
+    text = (
+        f"Going to stop, by {_stopper(state)}: the ready path answers 503, and requests are served "
+        f"for {delay_s:g} s more (drain_delay_s)."
+    )
+    yield ev.Say("info", "supervisor", text)
+    for worker in state.workers.values():
+        if worker.state is WorkerState.READY:
+            yield ev.TellReadiness(worker.row, wants_requests=False)
+
+
+def stop_is_due(state: State, now_s: float) -> Iterator[ev.Effect]:
+    """Begin the stop that was put off, if its time has come."""
+    if state.stop_due_s is not None and state.stop_due_s <= now_s:
+        state.stop_due_s = None
+        if state.phase is not Phase.STOPPING:
+            yield ev.Say("info", "supervisor", _stopping_text(state))
+            yield from begin_stop(state, now_s)
+
+
+def _stopper(state: State) -> str:
+    if state.stop_signal is None:
+        return "the stop command"
+    return signal.Signals(state.stop_signal).name
+
+
 def _stopping_text(state: State) -> str:
-    by = "the stop command"
-    if state.stop_signal is not None:
-        by = signal.Signals(state.stop_signal).name
+    by = _stopper(state)
     if state.stop_hurried:
         return f"Stopping at once, by {by}."
     return f"Stopping, by {by}; requests in progress have {state.limits.drain_timeout_s:g} s."
@@ -66,6 +97,7 @@ def fail(state: State, failure: Failure, code: ExitCode, now_s: float) -> Iterat
 def begin_stop(state: State, now_s: float) -> Iterator[ev.Effect]:
     """Let everything leave. What is under way (a reload, a boot) ends with it."""
     state.phase = Phase.STOPPING
+    state.stop_due_s = None
     state.reload_queued = False
     yield ev.RefuseConnections()
     staying = None
@@ -103,10 +135,12 @@ def tell_to_leave(
     """Have a worker drain; one that is still starting has nothing to finish."""
     wait_s = 0.0 if worker.state is WorkerState.STARTING else timeout_s
     worker.leaving = True
+    worker.leave_at_s = None
     deadline_s = now_s + wait_s + state.limits.kill_grace_s
     if worker.kill_reason is None:
         worker.deadline_s = min(deadline_s, worker.deadline_s or deadline_s)
-    empty_queue = state.phase is Phase.STOPPING and wait_s > 0
+    is_gone = state.limits.has_own_listeners and worker.fork_id not in state.places
+    empty_queue = (state.phase is Phase.STOPPING or is_gone) and wait_s > 0
     yield ev.DrainWorker(worker.row, wait_s, empty_queue)
 
 

@@ -35,6 +35,8 @@ def worker_ready(state: State, row: int, now_s: float) -> Iterator[ev.Effect]:
     worker.ready_s = now_s
     worker.deadline_s = None
     state.note_served(worker.generation)
+    if state.stop_due_s is not None:
+        yield ev.TellReadiness(row, wants_requests=False)
     became_ready(state, worker, now_s)
     if reason := worker.recycle_reason:  # it has served while its on_ready ran
         worker.recycle_reason = None

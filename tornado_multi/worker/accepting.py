@@ -62,7 +62,13 @@ class Accepting:
         row: sb.Row,
         max_connections: int | None,
         notice: Callable[[str, str], None],
+        *,
+        shares_with: int | None = None,
     ) -> None:
+        """Take what it needs to begin.
+
+        Args: shares_with: the fork_id whose processes alone accept here; None: all workers do.
+        """
         self._loop = loop
         self._board = board
         self._row = row
@@ -74,6 +80,7 @@ class Accepting:
         self._short_of_files = False
         self._taking_all = False
         self._notice = notice
+        self._shares_with = shares_with
         self._listeners: list[tuple[socket.socket, OnConnection]] = []
         self._own: list[tuple[socket.socket, OnConnection]] = []
         self._listening = False
@@ -257,11 +264,15 @@ class Accepting:
         connections = board.column(sb.CONNECTIONS)
         beats = board.column(sb.BEAT_NS)
         oldest_ns = int(self._loop.time() * 1_000_000_000) - BEATING_WITHIN_NS
-        return [
-            connections[index]
+        rows = [
+            index
             for index, state in enumerate(states)
             if state == sb.RowState.READY and index != own and beats[index] > oldest_ns
         ]
+        if self._shares_with is not None:
+            fork_ids = board.column(sb.FORK_ID)
+            rows = [index for index in rows if fork_ids[index] == self._shares_with]
+        return [connections[index] for index in rows]
 
 
 def _take_queue(sock: socket.socket, on_connection: OnConnection) -> None:

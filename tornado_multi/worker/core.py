@@ -22,10 +22,12 @@ from tornado_multi.process.adoption import end_with_supervisor
 from tornado_multi.process.channel import Channel, ChannelClosed
 from tornado_multi.process.linux import waited_for_cpu_s
 from tornado_multi.process.messages import RemoteProtocolError
+from tornado_multi.settings.model import health_paths
 from tornado_multi.worker.accepting import Accepting
 from tornado_multi.worker.beat import Beat
 from tornado_multi.worker.connections import Connections, Routes
 from tornado_multi.worker.drain import Drain
+from tornado_multi.worker.health import Health
 from tornado_multi.worker.lingering import Lingering
 from tornado_multi.worker.resources import WorkerResources
 from tornado_multi.worker.slow_steps import SlowSteps
@@ -74,10 +76,12 @@ class Worker:
             self._row,
             assignment.settings.listen.max_connections,
             self.notice,
+            shares_with=assignment.fork_id if assignment.settings.instances.is_asked else None,
         )
         routes = Routes(self._tell_route)
         self.connections = Connections(self._row, routes, Lingering(loop), loop.time)
         health = assignment.settings.health
+        self.health = Health(*health_paths(assignment.settings), self.connections)
         self._slow_steps = SlowSteps(health.slow_step_s, self.send, self.notice, waited_for_cpu_s)
         self._slow_steps.watch(self._row, routes)
         self._resources = WorkerResources(loop, self.send, self._slow_steps.took)
@@ -232,6 +236,8 @@ class Worker:
                         if not self._commanded.done():
                             self._commanded.set_result(None)
                         self._leave(timeout_s)
+                    case msg.Readiness(wants_requests):
+                        self.health.wants_requests = wants_requests
                     case msg.ReopenLogs():
                         reopen_all()
                     case other:

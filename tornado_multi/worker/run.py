@@ -115,7 +115,7 @@ async def _live(assignment: Assignment, worker: Worker) -> int:
 async def _boot(assignment: Assignment, worker: Worker) -> DrainingHTTPServer:
     """Build the app, and the server that answers with it."""
     settings = assignment.settings
-    DrainingHTTPServer.equip(worker.accepting, worker.connections)
+    DrainingHTTPServer.equip(worker.accepting, worker.connections, worker.health)
     try:
         if assignment.app_arguments is not None:
             from tornado import options

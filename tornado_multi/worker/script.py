@@ -91,8 +91,7 @@ class _Joining:
         loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]  # asyncio is the only one
         before, worker = self._worker, Worker(self._assignment, loop)
         self._worker = worker
-        DrainingHTTPServer.accepting = worker.accepting
-        DrainingHTTPServer.connections = worker.connections
+        DrainingHTTPServer.equip(worker.accepting, worker.connections, worker.health)
         was_told = before is not None and before.told_to_leave.done()
         self._task = loop.create_task(self._begin(worker, was_told), name="tornado_multi begin")
         return worker

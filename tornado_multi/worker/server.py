@@ -7,7 +7,7 @@ Runs in: worker, on its loop.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterable
 
-    from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
+    from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
     from tornado.iostream import IOStream
 
     from tornado_multi.worker.accepting import Accepting
     from tornado_multi.worker.connections import ConnectionRecord, Connections
+    from tornado_multi.worker.health import Health
 
 
 class RecordingDelegate(HTTPMessageDelegate):
@@ -63,17 +64,46 @@ class RecordingDelegate(HTTPMessageDelegate):
         self._inner.on_connection_close()
 
 
+class HealthyDelegate(RecordingDelegate):
+    """As above, and looks for the health paths, which the app does not see."""
+
+    __slots__ = ("_connection", "_health")
+
+    def __init__(
+        self,
+        connections: Connections,
+        record: ConnectionRecord,
+        inner: HTTPMessageDelegate,
+        health: Health,
+        connection: HTTPConnection,
+    ) -> None:
+        super().__init__(connections, record, inner)
+        self._health = health
+        self._connection = connection
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Take the request from the app if it is for a health path."""
+        own = self._health.delegate_for(cast("RequestStartLine", start_line), self._connection)
+        if own is not None:
+            self._inner = own
+        return super().headers_received(start_line, headers)
+
+
 class DrainingHTTPServer(HTTPServer):
     """The HTTPServer of every worker."""
 
     accepting: ClassVar[Accepting]
     connections: ClassVar[Connections]
+    health: ClassVar[Health | None]
 
     @classmethod
-    def equip(cls, accepting: Accepting, connections: Connections) -> None:
+    def equip(cls, accepting: Accepting, connections: Connections, health: Health) -> None:
         """Give all servers of this process what they share; once, before the app is built."""
         cls.accepting = accepting
         cls.connections = connections
+        cls.health = health if health.is_asked() else None
         HTTPServer.configure(cls)
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
@@ -113,7 +143,9 @@ class DrainingHTTPServer(HTTPServer):
         if record is None:
             return delegate
         self.connections.became_idle(record, request_conn)
-        return RecordingDelegate(self.connections, record, delegate)
+        if self.health is None:
+            return RecordingDelegate(self.connections, record, delegate)
+        return HealthyDelegate(self.connections, record, delegate, self.health, request_conn)
 
     def on_close(self, server_conn: Any) -> None:
         """Tornado's serving loop leaves the connection, closed or handed to a websocket."""

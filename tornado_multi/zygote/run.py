@@ -239,8 +239,8 @@ def _obey(channel: Channel, template: Assignment) -> Assignment | HookErrand | N
         case Received(msg.ReopenLogs()):
             reopen_all()
             return None
-        case Received(msg.Fork() as command, (fd,)):
-            errand = template.for_worker(command, Channel.from_fd(fd))
+        case Received(msg.Fork() as command, (fd, *own)):
+            errand = template.for_worker(command, Channel.from_fd(fd), _listeners(command, own))
             report_hook(channel, template.hooks.call("before_fork", command.fork_id))
         case Received(msg.CallHook() as command, (fd,)):
             errand = template.for_hook(command, Channel.from_fd(fd))
@@ -256,9 +256,19 @@ def _obey(channel: Channel, template: Assignment) -> Assignment | HookErrand | N
         if pid is None:
             return errand
         answer = _announcement(command, pid)
-    errand.channel.close()
+    errand.let_go(template)
     channel.send(answer)
     return None
+
+
+def _listeners(command: msg.Fork, fds: list[int]) -> tuple[tuple[msg.Listener, socket.socket], ...]:
+    """Return the listener that came with a command, if one did."""
+    found = []
+    for fd in fds:
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)  # whatever the app has given to socket.setdefaulttimeout
+        found.append((msg.Listener(fd, command.address), sock))
+    return tuple(found)
 
 
 def _announcement(command: msg.Fork | msg.CallHook, pid: int) -> msg.Message:

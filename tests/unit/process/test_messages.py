@@ -59,6 +59,7 @@ EXAMPLES: list[Message] = [
     msg.HookForked(7, 81),
     msg.HookRefused(7, "Resource temporarily unavailable"),
     msg.HookFailed("on_ready", "on_ready failed: no", "Traceback ..."),
+    msg.Readiness(wants_requests=False),
     msg.ReopenLogs(),
     msg.Drain(0.0),
     msg.Drain(30.0),

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tornado_multi.supervisor import listeners
@@ -152,11 +153,12 @@ def test_a_taken_port_is_refused_with_what_to_do(opened: Open) -> None:
     """The sentence has the address as typed, what was seen, and the mend."""
     (listener,) = opened("127.0.0.1:0")
     bind = listener.address.removeprefix("http://")
+    me = f"{psutil.Process().name()} (pid {os.getpid()})"
 
     with pytest.raises(ListenError) as caught:
         opened(bind)
     assert str(caught.value) == (
-        f"Can't listen on {bind}: Address already in use. Another process listens there; stop it "
+        f"Can't listen on {bind}: Address already in use. {me} listens there; stop it "
         "or choose another address."
     )
 
@@ -253,7 +255,7 @@ def test_a_live_socket_is_refused(
     path = tmp_path / "s"
     sock = stranger(path)
 
-    with pytest.raises(ListenError, match=r"Another process listens there|more than once"):
+    with pytest.raises(ListenError, match=r"\(pid \d+\) listens there|more than once"):
         opened(f"unix:{path}")
 
     sock.accept()[0].close()  # what looked whether somebody listens
@@ -269,7 +271,7 @@ def test_a_live_socket_with_a_full_queue_is_refused(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(os.fspath(path))  # the one place of the queue
 
-        with pytest.raises(ListenError, match=r"Another process listens there|more than once"):
+        with pytest.raises(ListenError, match=r"\(pid \d+\) listens there|more than once"):
             opened(f"unix:{path}")
     assert path.exists()
 
@@ -490,7 +492,7 @@ def test_all_or_nothing(opened: Open, tmp_path: Path) -> None:
 
 def test_one_unix_path_twice_is_refused(opened: Open, tmp_path: Path) -> None:
     """The second --bind of a path finds the first one listening."""
-    with pytest.raises(ListenError, match=r"Another process listens there|more than once"):
+    with pytest.raises(ListenError, match=r"\(pid \d+\) listens there|more than once"):
         opened(f"unix:{tmp_path}/s", f"unix:{tmp_path}/s")
     assert [] == list(tmp_path.iterdir())
 

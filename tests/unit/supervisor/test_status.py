@@ -20,7 +20,7 @@ from support.histories import (
 
 from tornado_multi.process import scoreboard as sb
 from tornado_multi.supervisor import events as ev
-from tornado_multi.supervisor.status import Identity, build_status
+from tornado_multi.supervisor.status import Address, Identity, build_status
 
 if TYPE_CHECKING:
     from tornado_multi.supervisor.state import State
@@ -32,7 +32,7 @@ IDENTITY = Identity(
     app="shop:make_app",
     control_path="/run/tornado_multi/shop.sock",
     control_options="",
-    addresses=("http://127.0.0.1:8888", "unix:/run/shop.sock"),
+    addresses=(Address("http://127.0.0.1:8888"), Address("unix:/run/shop.sock")),
     backlog=128,
     started_s=100.0,
 )
@@ -115,8 +115,8 @@ def test_the_service_itself() -> None:
         status[key] for key in ("pid", "name", "version", "mode", "state", "generation", "uptime_s")
     )
     assert [
-        {"address": "http://127.0.0.1:8888", "backlog": 128},
-        {"address": "unix:/run/shop.sock", "backlog": 128},
+        {"address": "http://127.0.0.1:8888", "fork_id": None, "backlog": 128},
+        {"address": "unix:/run/shop.sock", "fork_id": None, "backlog": 128},
     ] == status["listeners"]
     assert [{"generation": 1, "pid": 101, "state": "ready", "import_s": 0.25}] == status["zygotes"]
     assert 7 == status_of(two_ready().state, strangers_reaped=7)["strangers_reaped"]
