@@ -42,8 +42,8 @@ class Client(threading.Thread):
         self._method = method
         self._delay_s = delay_s
         body = BODY if method == "POST" else b""
-        head = f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._request = head.encode() + body
+        self._head = f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+        self._body = body
         self._right_body = f"{method} {len(body)}".encode()
         self._leave = threading.Event()
         self._connection: socket.socket | None = None
@@ -74,13 +74,21 @@ class Client(threading.Thread):
             try:
                 connection = self._connected()
                 begun_s = time.monotonic()
-                answer = exchange(connection, self._request, self._right_body)
+                answer = exchange(connection, self._request(), self._right_body)
             except NotSentError as error:
                 self.reconnects[str(error)] += 1
                 self._drop()
                 continue
             self._note(answer, begun_s, time.monotonic())
             return
+
+    def _request(self) -> bytes:
+        head = f"{self._head}X-Request-Id: {self._request_id()}\r\n\r\n"
+        return head.encode() + self._body
+
+    def _request_id(self) -> str:
+        """Of the request that is sent next."""
+        return f"{id(self)}-{self.sent}"
 
     def _connected(self) -> socket.socket:
         if self._connection is None:
@@ -93,6 +101,7 @@ class Client(threading.Thread):
         return self._connection
 
     def _note(self, answer: Answer, begun_s: float, ended_s: float) -> None:
+        request_id = self._request_id()
         self.sent += 1
         if answer.kind == "success":
             self.successes += 1
@@ -100,7 +109,7 @@ class Client(threading.Thread):
             self.sent_twice += self._method == "POST" and was_sent_twice(answer.tries)
         else:
             whom = last_tried(answer.tries)
-            self.failures.append(Failure(answer.kind, begun_s, ended_s, whom))
+            self.failures.append(Failure(answer.kind, begun_s, ended_s, whom, request_id))
         if not answer.keeps:
             self._drop()
             if answer.kind == "success":

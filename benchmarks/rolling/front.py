@@ -91,6 +91,10 @@ class Front:
         """Return what its error log has."""
         return self._error_log.read_text(errors="replace") if self._error_log.exists() else ""
 
+    def read_ids(self) -> frozenset[str]:
+        """Return the X-Request-Id of each request that it has read and is done with."""
+        return frozenset((self._directory / "access.log").read_text().splitlines())
+
     def close(self) -> None:
         """End it, and its workers with it."""
         self._server.stop(signal.SIGTERM)

@@ -24,7 +24,8 @@ pid {directory}/nginx.pid;
 error_log {directory}/error.log error;
 events {{ worker_connections 512; }}
 http {{
-    access_log off;
+    log_format ids "$http_x_request_id";
+    access_log {directory}/access.log ids;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,17 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+UNREAD = "lost, unread by nginx"
+"""nginx closed the connection, by a reload of its own, when the request was on its way to it."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """A request that was sent and got no right answer."""
 
     kind: str
-    """``502`` and other numbers: the status; lost: no answer came; timeout; wrong body."""
+    """``502`` and other numbers: the status; lost: no answer came; timeout; wrong body; UNREAD."""
     sent_at_s: float
     ended_at_s: float
     """Both on the monotonic clock."""
     last_tried: str = ""
     """Address of the instance that nginx asked last; empty: it named none."""
+    request_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,27 @@ class Run:
     """Why the run broke off; empty: it did not."""
 
     def unexcused(self) -> tuple[Failure, ...]:
-        """Return the failures that the end of a killed instance does not excuse.
+        """Return the failures that nothing excuses.
 
-        A request is excused if it was in progress, in that instance, when it was killed.
+        No way to replace instances could have saved what was in progress in an instance when that was killed, and what nginx never
+        read because it closed its own connection.
         """
-        kill = self.kill
         return tuple(
             failure
             for failure in self.failures
-            if kill is None
-            or failure.last_tried != kill.address
-            or not failure.sent_at_s <= kill.dead_at_s
-            or not failure.ended_at_s >= kill.at_s
+            if failure.kind != UNREAD and not self._was_killed(failure)
+        )
+
+    def inside_killed(self) -> int:
+        """Return how many failures were in progress in the killed instance at its end."""
+        return sum(self._was_killed(failure) for failure in self.failures)
+
+    def _was_killed(self, failure: Failure) -> bool:
+        return (
+            self.kill is not None
+            and failure.last_tried == self.kill.address
+            and failure.sent_at_s <= self.kill.dead_at_s
+            and failure.ended_at_s >= self.kill.at_s
         )
 
 
@@ -123,11 +138,24 @@ class Outcome:
             notes.append(counted_kinds(Counter(f.kind for run in self.runs for f in run.failures)))
         if self.failed and len(self.runs) > 1:
             notes.append(f"by run {', '.join(str(len(run.failures)) for run in self.runs)}")
-        if any(run.kill for run in self.runs) and self.failed:
-            notes.append(f"{self.failed - self.unexcused} of them inside the killed process")
+        if inside := sum(run.inside_killed() for run in self.runs):
+            notes.append(f"{inside} of them inside the killed process")
         if twice := sum(run.sent_twice for run in self.runs):
             notes.append(f"{twice} POSTs sent twice")
         return "; ".join([*notes, *self.problems])
+
+
+def with_unread(failures: Iterable[Failure], read_ids: frozenset[str]) -> tuple[Failure, ...]:
+    """Return the failures, with those that nginx never read called so.
+
+    Args: read_ids: of all requests that it read.
+    """
+    return tuple(
+        dataclasses.replace(failure, kind=UNREAD)
+        if failure.kind == "lost" and failure.request_id not in read_ids
+        else failure
+        for failure in failures
+    )
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

@@ -45,6 +45,8 @@ HOW = f"""\
 
 - *failed*: the status was not 200, or the body not the right one, or the connection was lost or silent for 10 s after the request had been sent.
 - *reconnects* are no failures: the connection was closed while it was idle, or by an answer that said so, or refused before anything was sent.
+- *lost, unread by nginx* is a failure too: nginx closed the connection, because it was reloading, when the request was on its way, so that its access log has no line of it; HTTP/1.1 cannot prevent that (RFC 9112, section 9.5), and nginx from 1.27.4 on has `keepalive_min_timeout` against it.
+- Failures are set in bold unless all of them were unread by nginx or inside a killed process.
 - Latencies are those of successes, measured by the clients from the sending to the last byte.
 - *nginx's error log* counts lines by kind; each line about an instance is one try that failed, whether or not another one succeeded.
 - *roll s* is the time from the first step of the replacement to the end of the last one, the end of old processes included.
@@ -88,7 +90,7 @@ def _settings_cells(row: Row) -> list[str]:
 def missed_promises(rows: Sequence[Row], outcomes: Outcomes) -> list[str]:
     """Return the keys of our rows in which a request failed, or that broke off.
 
-    What was inside a killed process is no promise.
+    What was inside a killed process, or never read by nginx, is no promise.
     """
     return [
         row.key

@@ -16,7 +16,7 @@ from benchmarks.rolling.clients import CLIENTS, Load
 from benchmarks.rolling.fleets import OurFleet, PlainFleet, free_ports
 from benchmarks.rolling.front import Front
 from benchmarks.rolling.nginx_text import log_kinds
-from benchmarks.rolling.outcome import Kill, Run, total
+from benchmarks.rolling.outcome import Kill, Run, total, with_unread
 from benchmarks.rolling.rows import INSTANCES, MORE_INSTANCES
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _under_load(
     clients = load.clients
     return Run(
         sent=load.sent(),
-        failures=tuple(failure for client in clients for failure in client.failures),
+        failures=with_unread(
+            (failure for client in clients for failure in client.failures), front.read_ids()
+        ),
         latencies_ms=tuple(item for client in clients for item in client.latencies_ms),
         reconnects=total(client.reconnects for client in clients),
         sent_twice=sum(client.sent_twice for client in clients),

@@ -16,7 +16,7 @@ from support.waiting import eventually
 from benchmarks.rolling import trying
 from benchmarks.rolling.clients import Client
 from benchmarks.rolling.exchange import _is_closed
-from benchmarks.rolling.rows import ROWS
+from benchmarks.rolling.rows import ROWS, Flavour, Procedure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,3 +205,16 @@ def test_a_row_is_done_and_leaves_nothing(key: str, *, fails: bool) -> None:
     assert "" == run.problem
     assert fails is bool(run.failures), run.failures
     assert [] == left
+
+
+@pytest.mark.parametrize("key", ["O1", "O2"])
+def test_no_request_fails_while_our_instances_are_reloaded(key: str) -> None:
+    """Behind a real nginx, with 16 keep-alive clients, by GET and by POST."""
+    require_program("nginx", "nginx")
+    row = BY_KEY[key]
+    run = trying.try_out(row, load_s=0, before=200)
+
+    assert (Procedure.RELOAD, Flavour.OURS) == (row.procedure, row.flavour)
+    assert ("", ()) == (run.problem, run.failures)
+    assert run.sent >= 200
+    assert {} == run.log_kinds

@@ -13,7 +13,7 @@ from benchmarks.rolling.nginx_text import (
     upstream_file,
     was_sent_twice,
 )
-from benchmarks.rolling.outcome import Failure, Kill, Outcome, Run, percentile
+from benchmarks.rolling.outcome import UNREAD, Failure, Kill, Outcome, Run, percentile, with_unread
 from benchmarks.rolling.page import COLUMNS, missed_promises, render_page, render_table
 from benchmarks.rolling.procedures import OURS, PLAIN
 from benchmarks.rolling.rows import NEVER_OUT, ROWS, Row, Upstream
@@ -124,6 +124,16 @@ def test_only_what_was_inside_a_killed_instance_is_excused(
     """In that instance, and in progress at its end; nothing else, and nothing without a kill."""
     assert is_excused is (Run(failures=(failure,), kill=KILL).unexcused() == ())
     assert (failure,) == Run(failures=(failure,)).unexcused()
+
+
+def test_what_nginx_never_read_is_told_apart() -> None:
+    """A lost request without a line in the access log is nginx's own; it fails, and is excused."""
+    lost = [Failure("lost", 1, 2, request_id=name) for name in ("a", "b")]
+    failures = with_unread([*lost, Failure("502", 1, 2, request_id="c")], frozenset({"b"}))
+    outcome = Outcome((Run(sent=9, failures=failures),))
+
+    assert [UNREAD, "lost", "502"] == [failure.kind for failure in failures]
+    assert (3, 2) == (outcome.failed, outcome.unexcused)
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
