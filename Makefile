@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COMPARED := .venv-compared
+AUDITORS := .venv-gixy-ng .venv-gixy-next
 TEST ?= tests
 N ?= 20
 # Programs that the tests run against, each with its Debian package if that has another name.
@@ -20,7 +21,7 @@ demo: $(VENV)/.installed  ## serve the demo app on http://127.0.0.1:8888 with 2 
 	@$(if $(DUBBO),,$(BIN)/python -m tornado_multi.testing.dubbo --leave-with-parent >/dev/null &) \
 	exec $(BIN)/tornado-multi serve demo_app:make_app --workers 2 --bind 127.0.0.1:8888$(if $(DUBBO), -- --dubbo=$(DUBBO))
 
-test: check  ## everything: system packages, style, types, contracts, all tests
+test: check $(AUDITORS:%=%/.installed)  ## everything: system packages, style, types, contracts, all tests
 	@sh tests/support/prepare_machine.sh $(PYTHON) $(PEERS)
 	$(BIN)/python -m pytest $(TEST)
 
@@ -50,6 +51,8 @@ bench-reliability: $(VENV)/.installed-test $(COMPARED)/.installed  ## compare fa
 
 docs: $(VENV)/.installed-test  ## write the generated pages
 	$(BIN)/python -c "from tornado_multi.settings.reference import render_reference as r; print(r(), end='')" > docs/reference/options.md
+	$(BIN)/python -c "from tornado_multi.settings.reference import render_nginx_reference as r; print(r(), end='')" > docs/reference/nginx-options.md
+	WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/deploy/test_golden.py
 	WRITE_HOOKS_PAGE=1 $(BIN)/python -m pytest -q tests/integration/test_hooks.py -k test_the_page_says
 
 format: $(VENV)/.installed-test  ## let ruff mend what it can
@@ -75,5 +78,12 @@ $(COMPARED)/.installed: benchmarks/reliability/compared.txt
 	$(COMPARED)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# Each owns the import package gixy: in one environment the second would overwrite the first.
+.venv-gixy-%/.installed: tests/support/gixy-%.txt
+	@sh tests/support/prepare_machine.sh $(PYTHON)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 clean:  ## remove what make has made
-	rm -rf $(VENV) $(COMPARED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(COMPARED) $(AUDITORS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -54,6 +54,7 @@ class Cluster(Tree):
         log_fd: int | None = None,
         wrapper: Sequence[str] = (),
         as_process_1: bool = False,
+        command: str = "serve",
     ) -> None:
         """Start.
 
@@ -80,7 +81,7 @@ class Cluster(Tree):
             wrappers += ["sh", "-c", f'ulimit -Sn {nofile_soft} && exec "$@"', "sh"]
         super().__init__(
             directory,
-            leashed(["serve", *arguments], python_flags),
+            leashed([command, *arguments], python_flags),
             control=control,
             cwd=REPOSITORY,
             environment={**os.environ, **(environment or {})},

@@ -19,7 +19,7 @@ NOT_RUN_REASONS = {
 }
 """Why a block may be left out. A new reason is added here, so that somebody reads it."""
 
-STAYS = re.compile(r"\btornado(?:-multi|_multi) serve\b|\bmake demo\b|\bpython \S+\.py\b")
+STAYS = re.compile(r"\btornado(?:-multi|_multi) (?:serve|instances)\b|\bmake demo\b|\bpython \S+\.py\b")
 """Commands that stay in the foreground of the first terminal."""
 
 MASKS = {

@@ -99,7 +99,13 @@ class World:
         workers = self.random.randint(1, MOST_WORKERS)
         self.is_script = self.random.random() < 0.2
         """Workers that return by themselves have finished, and a zygote says how many it wants."""
-        self.limits = dataclasses.replace(LIMITS, is_script=self.is_script)
+        self.limits = dataclasses.replace(
+            LIMITS,
+            is_script=self.is_script,
+            has_own_listeners=not self.is_script and self.random.random() < 0.5,
+            drain_delay_s=self.random.choice([0.0, 0.0, 5.0]),
+            max_unavailable=self.random.choice(["0", "0", "1", "50%"]),
+        )
         asked = workers if self.is_script else None
         self.state = initial_state(workers, self.limits, asked_workers=asked)
         self.inbox: deque[ev.Event] = deque()
@@ -171,6 +177,21 @@ class World:
                     assert state.hook_calls[number].deadline_s is not None, effect
                 case ev.KillHook(number):
                     assert number in state.hook_calls, effect
+                case ev.TellReadiness(row):
+                    assert row in state.workers, effect
+                case ev.RefuseConnections(int(fork_id)):
+                    assert fork_id not in state.places, effect
+                case ev.CloseListeners(int(fork_id)):
+                    assert fork_id not in state.places, effect
+                    assert fork_id not in self._who_takes(), "a queue that somebody empties"
+
+    def _who_takes(self) -> set[int]:
+        """Return the fork_ids whose listener somebody accepts from, or will."""
+        return {
+            worker.fork_id
+            for worker in self.state.workers.values()
+            if worker.state is not WorkerState.DRAINING
+        }
 
     def _check_doubles(self) -> None:
         """One worker that stays per fork_id; beside it, at most one that is to be replaced."""
@@ -268,7 +289,9 @@ class World:
         if self.misfortune(0.1):
             return ev.SettingsRefused("broken")
         desired = self.random.choice([None, None, self.random.randint(1, MOST_WORKERS)])
-        surge = self.random.choice(["1", "25%", "100%"])
+        surge = self.random.choice(["0", "1", "25%", "100%"])
+        if surge == "0" and self.limits.max_unavailable == "0":
+            surge = "1"
         limits = dataclasses.replace(self.limits, max_surge=surge)
         desired = None if self.calm or self.is_script else desired
         return ev.SettingsRead(limits, desired, ("a note",))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.load import (
+    NGINX,
     FileSettings,
     UsageError,
+    build_for_nginx,
     build_settings,
     control_keys,
     run,
@@ -21,7 +23,13 @@ from tornado_multi.settings.load import (
     unmirror,
     with_groups,
 )
-from tornado_multi.settings.model import GROUPS, ControlSettings, Settings, option_keys
+from tornado_multi.settings.model import (
+    GROUPS,
+    ControlSettings,
+    Settings,
+    option_keys,
+    options_of,
+)
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
@@ -85,6 +93,33 @@ Trace = Annotated[
 Factory = Annotated[
     bool, Parameter(negative="", help="Also call the factory, and list what it opens in a worker.")
 ]
+OptionalApp = Annotated[
+    str | None, Parameter(help="As for serve; names the service, and is not loaded. Default: app.")
+]
+Part = Annotated[
+    Literal["all", "upstream", "server"],
+    Parameter(help="Print the whole file, or a part for the http block of another one."),
+]
+NginxCheck = Annotated[
+    bool, Parameter(negative="", help="Let nginx test it, in a directory of its own.")
+]
+Output = Annotated[
+    str | None,
+    Parameter(
+        help="Write this file, tested and at one stroke; what was there before is kept as FILE.bak."
+    ),
+]
+ReloadNginx = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Then let the running nginx take it over, and wait until its old workers are gone.",
+    ),
+]
+Live = Annotated[
+    bool,
+    Parameter(negative="", help="Take the addresses from the running service, not the settings."),
+]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for machines.")]
 
 
@@ -119,13 +154,14 @@ def run_command(arguments: list[str]) -> int:
             _serve(serve, as_instances=True), INSTANCES_HELP, SERVE_GROUPS, shown=INSTANCES_SHOWN
         ),
         "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS, shown=CHECK_SHOWN),
+        "nginx": _nginx_command(in_full=asked == NGINX),
         **CLIENT_COMMANDS,
     }
     for name, command in commands.items():
         # Only the command that was asked for reads the file: --help works with a broken one. And
         # only that one gets its options: building them costs milliseconds of every start.
         wants_values = name == asked and not {"-h", "--help"} & set(own)
-        config = sources(own, command.keys) if wants_values else []
+        config = sources(own, command.keys, for_nginx=name == NGINX) if wants_values else []
         app.command(command.build(in_full=name == asked), name=name, config=config)
     if not own:
         app.help_print([])
@@ -236,6 +272,38 @@ def _check(app_arguments: AppArguments) -> Callable[..., Any]:
     return check
 
 
+def _nginx(
+    app: str | None = None,
+    *,
+    part: Part = "all",
+    check: NginxCheck = False,
+    output: Output = None,
+    reload_nginx: ReloadNginx = False,
+    live: Live = False,
+    json: Json = False,
+    **groups: Any,
+) -> int:
+    from tornado_multi.cli.nginx import Asked, nginx
+    from tornado_multi.settings.nginx import NginxSettings
+
+    for sentence in unknown_variables():
+        print(f"tornado-multi: {sentence}", file=sys.stderr)
+    asked = Asked(part, check, output, reload_nginx, json, live)
+    options = unmirror(NginxSettings, groups.pop(NGINX, None))
+    return nginx(build_for_nginx(app, groups), options, asked)
+
+
+def _nginx_command(*, in_full: bool) -> _Command:
+    groups: dict[str, type[Any]] = {}
+    shown: tuple[str, ...] = ()
+    if in_full:  # no other command needs the class
+        from tornado_multi.settings.nginx import NginxSettings
+
+        groups = {NGINX: NginxSettings, **SERVE_GROUPS}
+        shown = (*(item.name for item, _ in options_of(NginxSettings)), *NGINX_SHOWN)
+    return _Command(_nginx, NGINX_HELP, groups, shown=shown)
+
+
 def _status(*, json: Json = False, check: Check = False, **groups: Any) -> int:
     from tornado_multi.cli.status import status
 
@@ -293,6 +361,15 @@ def _logs(
 
 for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
     _function.__annotations__["json"] = Json
+_nginx.__annotations__ |= {
+    "app": OptionalApp,
+    "part": Part,
+    "check": NginxCheck,
+    "output": Output,
+    "reload_nginx": ReloadNginx,
+    "live": Live,
+    "json": Json,
+}
 _status.__annotations__["check"] = Check
 _reload.__annotations__["wait_drain"] = WaitDrain
 _scale.__annotations__["workers"] = Count
@@ -355,6 +432,16 @@ CHECK_SHOWN = (
     "fork_safety_quarantine",
     "chdir",
     "config",
+)
+NGINX_HELP = """Print the configuration of nginx in front of the service, or write it and let nginx load it.
+
+It is made of the settings of the service, whose options are taken too, and of the table [nginx] of
+the file. Without --first-port and --unix-dir it leads to the addresses of --bind.
+"""
+NGINX_SHOWN = (
+    *("bind", "count", "first_port", "unix_dir", "host", "drain_timeout_s", "health_path"),
+    *("name", "control", "tls_certificate", "xheaders", "trusted_downstream"),
+    *("max_body_size_bytes", "idle_timeout_s", "header_timeout_s", "config"),
 )
 CLIENT_COMMANDS = {
     "status": _client(_status, "Show the running service: listeners, workers and their figures."),

@@ -61,12 +61,16 @@ def _print_table(data: dict[str, Any]) -> None:
 
     # A pipe has no width: give lines that cut and awk can rely on.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    addresses = " ".join(item["address"] for item in data["listeners"])
+    own = {item.get("fork_id"): item["address"] for item in data["listeners"]}
+    shared = [item["address"] for item in data["listeners"] if item.get("fork_id") is None]
+    has_own = bool(own.keys() - {None})
+    addresses = " ".join(shared)
     limit_bytes = data["memory_limit_bytes"]
     limit = "" if limit_bytes is None else f"  memory limit {limit_bytes / MIB_BYTES:.0f} MiB"
     console.print(
         f"{data['name']}  {data['state']}{_missing(data)}  supervisor {data['pid']}  generation "
-        f"{data['generation']}  up {_duration(data['uptime_s'])}  {addresses}{limit}",
+        f"{data['generation']}  up {_duration(data['uptime_s'])}"
+        f"{'  ' if addresses else ''}{addresses}{limit}",
         soft_wrap=True,
     )
     if data["zygote_problem"]:
@@ -74,8 +78,10 @@ def _print_table(data: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in _COLUMNS:
         table.add_column(title, justify=justify, no_wrap=True)
+    if has_own:
+        table.add_column("address", no_wrap=True)
     for row in data["workers"]:
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row), *([own.get(row["fork_id"], "-")] if has_own else []))
     console.print(table)
     for row in data["workers"]:
         for text in _troubles(row):

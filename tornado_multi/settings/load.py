@@ -52,11 +52,14 @@ from tornado_multi.settings.paths import typed_directory
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cyclopts import Argument, Token
+    from cyclopts import Argument, ArgumentCollection, Token
 
 ENVIRONMENT_PREFIX = "TORNADO_MULTI_"
 LEAST_LIKENESS = 0.6
 DEFAULT_FILE = "tornado_multi.toml"
+NGINX = "nginx"
+"""The table of the file, and the part of variables, that belong to the command of this name alone."""
+FILE_TABLES = TABLES | {NGINX}
 
 
 class ItemError(ValueError):
@@ -133,11 +136,17 @@ def range_text(low: float | None, high: float | None) -> str:
 
 
 def mirror(
-    group: type[Any], *, table: str | None = None, shown: Collection[str] | None = None
+    group: type[Any],
+    *,
+    table: str | None = None,
+    shown: Collection[str] | None = None,
+    variables: str | None = None,
 ) -> Any:
     """Return an annotated type for a cyclopts signature that parses into *group*'s fields.
 
-    Args: shown: the options that --help lists; None: all.
+    Args:
+        shown: the options that --help lists; None: all.
+        variables: what names in the environment begin with, if it is not the ordinary way.
     """
     hints = get_type_hints(group)
     panel = Group(_title(group), sort_key=_panel_order(group))
@@ -150,6 +159,8 @@ def mirror(
             group=panel,
             show=shown is None or item.name in shown,
             negative=None if hints[item.name] is bool else "",  # no --empty-bind
+            env_var=f"{variables}{item.name.upper()}" if variables else None,
+            show_env_var=False,
             **_splitting(declared.separator),
         )
         annotated: Any = Annotated.__class_getitem__((hints[item.name], parameter))  # type: ignore[attr-defined]  # a type made at run time
@@ -165,7 +176,7 @@ def _title(group: type[Any]) -> str:
 
 def _panel_order(group: type[Any]) -> int:
     order = [*GROUPS.values(), FileSettings]
-    return order.index(group) if group in order else len(order)
+    return order.index(group) if group in order else -1  # of one command alone: it comes first
 
 
 def unmirror(group: type[Any], parsed: object | None) -> Any:
@@ -214,7 +225,7 @@ def read_file(path: Path, *, named: bool, keys: set[str] | None = None) -> dict[
     _unfold_fork_safety(values)
     known = _known_keys()
     for key, value in values.items():
-        if key in TABLES:
+        if key in FILE_TABLES:
             if not isinstance(value, dict):
                 raise UsageError(f"{key} (in {path}) must be a table: [{key}].")
             for inner in value:
@@ -236,13 +247,19 @@ def _unfold_fork_safety(values: dict[str, Any]) -> None:
 
 
 def _known_keys() -> list[str]:
-    return ["app", *option_keys()]
+    from tornado_multi.settings.nginx import NginxSettings  # status has no use for it
+
+    return [
+        "app",
+        *option_keys(),
+        *(f"{NGINX}.{item.name}" for item, _ in options_of(NginxSettings)),
+    ]
 
 
 def _refuse_unknown(key: str, known: list[str], path: Path) -> None:
     if key in known:
         return
-    nearest = difflib.get_close_matches(key, [*known, *TABLES], n=1, cutoff=0.55)
+    nearest = difflib.get_close_matches(key, [*known, *FILE_TABLES], n=1, cutoff=0.55)
     if not nearest:  # the right name in the wrong table
         nearest = [
             other for other in known if other.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]
@@ -254,19 +271,36 @@ def _refuse_unknown(key: str, known: list[str], path: Path) -> None:
 # --- commands -------------------------------------------------------------------------------------
 
 
-def sources(arguments: Sequence[str], keys: set[str] | None = None) -> list[Any]:
+class _Environment(Env):
+    """The environment, without options that name their variables themselves."""
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        kind = type(arguments)
+        ordinary = kind(item for item in arguments if not item.parameter.env_var)
+        super().__call__(app, commands, ordinary)
+
+
+def sources(
+    arguments: Sequence[str], keys: set[str] | None = None, *, for_nginx: bool = False
+) -> list[Any]:
     """Return cyclopts' value sources below the command line: environment, then file.
 
-    Args: keys: take only these from the file (a command that knows few options), None = all.
+    Args:
+        keys: take only these from the file (a command that knows few options), None = all.
+        for_nginx: the command takes what stands in the table [nginx]; others pass it over.
     Raises: UsageError: see ``read_file``.
     """
     path, named = find_file(arguments)
-    return _sources_of(read_file(path, named=named, keys=keys), path)
+    values = read_file(path, named=named, keys=keys)
+    return _sources_of(values, path, for_nginx=for_nginx)
 
 
-def _sources_of(values: dict[str, Any], path: Path) -> list[Any]:
+def _sources_of(values: dict[str, Any], path: Path, *, for_nginx: bool = False) -> list[Any]:
+    table = values.pop(NGINX, {})
+    if for_nginx:  # no name stands in both: tests/unit/settings/test_nginx.py
+        values |= table
     return [
-        Env(ENVIRONMENT_PREFIX, command=False),
+        _Environment(ENVIRONMENT_PREFIX, command=False),
         Dict(values, source=str(path), use_commands_as_keys=False),
     ]
 
@@ -291,7 +325,12 @@ def with_groups(
         name: hint for name, hint in function.__annotations__.items() if name != "groups"
     }
     for name, group in groups.items():
-        hint = mirror(group, table=name if name in TABLES else None, shown=shown)
+        hint = mirror(
+            group,
+            table=name if name in TABLES else None,
+            shown=shown,
+            variables=f"{ENVIRONMENT_PREFIX}{NGINX.upper()}_" if name == NGINX else None,
+        )
         annotations[name] = hint
         parameters.append(
             inspect.Parameter(
@@ -336,6 +375,17 @@ def build_settings(app: str, groups: dict[str, object], *, as_instances: bool = 
     refuse_bad_instances(settings.instances)
     workers = dataclasses.replace(settings.workers, workers=settings.instances.count)
     return dataclasses.replace(settings, workers=workers)
+
+
+def build_for_nginx(app: str | None, groups: dict[str, object]) -> Settings:
+    """Assemble the settings for a command that writes about the service and never loads the app.
+
+    Raises: UsageError: what was given does not fit together.
+    """
+    settings = _assemble(app or "app", groups)
+    if settings.instances.is_asked:
+        refuse_bad_instances(settings.instances)
+    return settings
 
 
 def refuse_bad_instances(instances: InstanceSettings) -> None:

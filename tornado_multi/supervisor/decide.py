@@ -85,7 +85,7 @@ def next_deadline_s(state: State) -> float | None:
     times = [worker.deadline_s for worker in state.workers.values()]
     times += [zygote.deadline_s for zygote in state.zygotes.values()]
     times += [call.deadline_s for call in state.hook_calls.values()]
-    times += [worker.leave_at_s for worker in state.workers.values()]
+    times += [worker.leave_at_s for worker in state.workers.values() if not worker.leaving]
     times.append(state.stop_due_s)
     if state.phase in {Phase.BOOTING, Phase.SERVING}:
         times += retry_times_s(state)

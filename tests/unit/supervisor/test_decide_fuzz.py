@@ -71,13 +71,15 @@ def test_random_histories_keep_the_rules(batch: int) -> None:
 
 
 def everybody_is_served(world: World) -> None:
-    """Check that each fork_id has a worker that takes requests."""
+    """Check that each fork_id has a worker that takes requests, but for those that may be missing."""
     served = {
         worker.fork_id
         for worker in world.state.workers.values()
         if worker.state is WorkerState.READY and not worker.leaving
     }
-    assert served.issuperset(world.state.places), f"nobody serves; {world.trace[-3:]}"
+    missing = len(set(world.state.places) - served)
+    may_be_missing = world.state.limits.unavailable(world.state.desired_workers)
+    assert missing <= may_be_missing, f"nobody serves; {world.trace[-3:]}"
 
 
 def reload_in_calm(seed: int, *, new_code_fails: float) -> World:
