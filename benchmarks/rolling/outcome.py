@@ -38,7 +38,7 @@ class Kill:
     at_s: float
     """On the monotonic clock, before the signal was sent."""
     dead_at_s: float
-    """Its end was seen."""
+    """It was seen that it is gone, and its connections with it."""
 
 
 @dataclass(frozen=True)
