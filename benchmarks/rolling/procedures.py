@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from support.waiting import pause
 
+from benchmarks.rolling.fleets import OurFleet
 from benchmarks.rolling.rows import INSTANCES, KILLED, MORE_INSTANCES, Procedure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.rolling.fleets import OurFleet, PlainFleet
+    from benchmarks.rolling.fleets import PlainFleet
     from benchmarks.rolling.front import Front
     from benchmarks.rolling.outcome import Kill
 
@@ -99,3 +100,14 @@ OURS: dict[Procedure, Callable[[OurFleet, Front], Kill | None]] = {
     Procedure.SCALE: _scale,
     Procedure.KILL: _kill,
 }
+
+
+def roll(procedure: Procedure, fleet: PlainFleet | OurFleet, front: Front) -> Kill | None:
+    """Replace all instances. Returns what was killed, if that is the procedure.
+
+    Raises: AssertionError: a step failed, or did not end in its time; the others are not done.
+    """
+    if isinstance(fleet, OurFleet):
+        return OURS[procedure](fleet, front)
+    PLAIN[procedure](fleet, front)
+    return None

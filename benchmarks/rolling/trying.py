@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.rolling import procedures
 from benchmarks.rolling.clients import CLIENTS, Load
 from benchmarks.rolling.fleets import OurFleet, PlainFleet, free_ports
 from benchmarks.rolling.front import Front
 from benchmarks.rolling.nginx_text import log_kinds
-from benchmarks.rolling.outcome import Kill, Run, total, with_unread
+from benchmarks.rolling.outcome import Run, total, with_unread
+from benchmarks.rolling.procedures import roll
 from benchmarks.rolling.rows import INSTANCES, MORE_INSTANCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from benchmarks.rolling.rows import Row
 
@@ -39,51 +39,40 @@ def try_out(row: Row, *, load_s: float = LOAD_S, before: int = BEFORE_REQUESTS) 
     """
     with tempfile.TemporaryDirectory(prefix="rolling-") as directory:
         try:
-            with _standing(row, Path(directory)) as (front, roll):
-                return _under_load(row, front, roll, load_s, before)
+            with _standing(row, Path(directory)) as (fleet, front):
+                return _under_load(row, fleet, front, load_s, before)
         except AssertionError as error:
             return Run(problem=_first_line(error))
 
 
 @contextlib.contextmanager
-def _standing(row: Row, directory: Path) -> Iterator[tuple[Front, Callable[[], Kill | None]]]:
-    """Start the instances and nginx. Yields nginx, and how the instances are replaced.
-
-    At the end nothing is left of either.
-    """
+def _standing(row: Row, directory: Path) -> Iterator[tuple[PlainFleet | OurFleet, Front]]:
+    """Yield the instances and nginx when both are ready. At the end nothing is left of either."""
     with contextlib.ExitStack() as opened:
-        fleet: PlainFleet | OurFleet
-        if row.is_ours:
-            fleet = ours = OurFleet(
-                INSTANCES, directory / "fleet", is_unix=row.is_unix, most=MORE_INSTANCES
-            )
-            roll = lambda: procedures.OURS[row.procedure](ours, front)  # noqa: E731
-        else:
-            fleet = plain = PlainFleet(
-                row.flavour,
-                INSTANCES,
-                directory / "fleet",
-                is_held=row.is_held,
-                is_unix=row.is_unix,
-            )
-            roll = lambda: procedures.PLAIN[row.procedure](plain, front)  # noqa: E731
+        fleet = _fleet(row, directory / "fleet")
         opened.callback(fleet.close)
         fleet.wait_ready()
         front = Front(row.upstream, fleet.addresses, directory / "nginx", free_ports(1))
         opened.callback(front.close)
         front.wait_ready()
-        yield front, roll
+        yield fleet, front
+
+
+def _fleet(row: Row, directory: Path) -> PlainFleet | OurFleet:
+    if row.is_ours:
+        return OurFleet(INSTANCES, directory, is_unix=row.is_unix, most=MORE_INSTANCES)
+    return PlainFleet(row.flavour, INSTANCES, directory, is_held=row.is_held, is_unix=row.is_unix)
 
 
 def _under_load(
-    row: Row, front: Front, roll: Callable[[], Kill | None], load_s: float, before: int
+    row: Row, fleet: PlainFleet | OurFleet, front: Front, load_s: float, before: int
 ) -> Run:
     problem, roll_s, kill = "", None, None
     with Load(front.port, row.method, CLIENTS) as load:
         load.goes_on(before)
         begun_s = time.monotonic()
         try:
-            kill = roll()
+            kill = roll(row.procedure, fleet, front)
             roll_s = time.monotonic() - begun_s
         except AssertionError as error:
             problem = _first_line(error)
