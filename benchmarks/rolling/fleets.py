@@ -6,7 +6,6 @@ Runs in: the bench.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -15,13 +14,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from support.cluster import can_bind
 from support.servers import ServerProcess
 from support.waiting import eventually
 
 from benchmarks.rolling.outcome import Kill
+from tornado_multi.control.client import ControlError, connect
+from tornado_multi.control.protocol import Request
+from tornado_multi.settings.model import ControlSettings
 from tornado_multi.testing import processes
 
 if TYPE_CHECKING:
@@ -158,7 +160,13 @@ class OurFleet:
 
         Raises: AssertionError: it failed, with what it said.
         """
-        done = self._run(*words)
+        done = subprocess.run(
+            [sys.executable, "-m", "tornado_multi", *words, "--control", str(self._control)],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_WITHIN_S,
+            check=False,
+        )
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr or done.stdout}"
 
     def kill(self, fork_id: int) -> Kill:
@@ -189,21 +197,20 @@ class OurFleet:
         return len([k for k in range(self._count) if self._pid_of(k)]) == self._count
 
     def _pid_of(self, fork_id: int) -> int | None:
-        """Return the pid of the ready instance of this place, or None."""
-        done = self._run("status", "--json")
-        status: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        """Return the pid of the ready instance of this place, or None.
+
+        It asks by itself: a command for each look would take half of the machine.
+        """
+        try:
+            found = connect(ControlSettings(control=str(self._control)))
+            with contextlib.closing(found) as asked:
+                replies = list(asked.ask(Request("status")))
+        except ControlError:
+            return None
+        workers = replies[-1].get("status", {}).get("workers", []) if replies else []
         ready = [
             worker["pid"]
-            for worker in status.get("workers", [])
+            for worker in workers
             if worker["fork_id"] == fork_id and worker["state"] == "ready"
         ]
         return int(ready[0]) if ready else None
-
-    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tornado_multi", *words, "--control", str(self._control)],
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_WITHIN_S,
-            check=False,
-        )

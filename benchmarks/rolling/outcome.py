@@ -130,7 +130,7 @@ class Outcome:
 
     def _roll_cell(self) -> str:
         spans_s = [run.roll_s for run in self.runs if run.roll_s is not None]
-        return f"{sum(spans_s) / len(spans_s):.1f}" if spans_s else "-"
+        return f"{sum(spans_s) / len(spans_s):.2f}" if spans_s else "-"
 
     def _notes_cell(self) -> str:
         notes = []

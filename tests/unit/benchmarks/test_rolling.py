@@ -162,7 +162,7 @@ def test_the_cells_of_a_row_say_what_was_seen() -> None:
         "25 / 30 / 30",
         "3",
         "4 refused",
-        "2.5",
+        "2.50",
         "2 502, 1 lost; by run 3, 0; 1 POSTs sent twice",
     ] == Outcome((bad, good)).cells()
 
