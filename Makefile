@@ -9,7 +9,7 @@ N ?= 20
 RUNS ?= 1
 # Programs that the tests run against, each with its Debian package if that has another name.
 PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux nsenter=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
-	redis-server postgres=postgresql logrotate ab=apache2-utils javac=default-jdk-headless mvn=maven
+	redis-server postgres=postgresql logrotate ab=apache2-utils javac=default-jdk-headless mvn=maven chromium chromedriver=chromium-driver
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test check unit repeat soak bench bench-reliability bench-rolling docs format clean

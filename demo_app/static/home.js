@@ -1,6 +1,7 @@
 // The live part of the home page: the event stream, and the chat of one worker.
 
 const MAX_LINES = 100;
+const RECONNECT_WITHIN_MS = 1000;
 
 const events = document.getElementById("events");
 const chat = document.getElementById("chat");
@@ -30,13 +31,23 @@ function addLine(text) {
 
 const chatUrl = new URL("/chat", location.href);
 chatUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-const socket = new WebSocket(chatUrl);
-socket.addEventListener("message", ({ data }) => {
-  const { kind, text, clients, ...who } = JSON.parse(data);
-  const what = kind === "said" ? text : `somebody ${kind}, ${clients} here`;
-  addLine(`[${worker(who)}] ${what}`);
-});
-socket.addEventListener("close", () => addLine("the chat has ended; load the page again"));
+let socket;
+
+function connect() {
+  socket = new WebSocket(chatUrl);
+  socket.addEventListener("message", ({ data }) => {
+    const { kind, text, clients, ...who } = JSON.parse(data);
+    const what = kind === "said" ? text : `somebody ${kind}, ${clients} here`;
+    addLine(`[${worker(who)}] ${what}`);
+  });
+  // A worker that leaves says 1001 (going away). Not all clients should come back in one moment.
+  socket.addEventListener("close", ({ code }) => {
+    addLine(`the chat has ended (${code}); connecting again`);
+    setTimeout(connect, Math.random() * RECONNECT_WITHIN_MS);
+  });
+}
+
+connect();
 
 say.addEventListener("submit", (submit) => {
   submit.preventDefault();

@@ -84,7 +84,7 @@ OPTIONS: dict[str, list[Any]] = {
     "balance": ["least_conn", "round_robin", "ip_hash", "hash", "random"],
     "upstream_keepalive": [32, 0],
     "remote_max_fails": [3, 0],
-    "remote_fail_timeout_s": [5.0, 1.5],
+    "remote_fail_timeout_s": [5, 1],
     "retry": ["off", "error", "timeout", "non_idempotent"],
     "connect_timeout_s": [2.0, 0.1],
     "read_timeout_s": [60.0, 3.25],
@@ -92,7 +92,7 @@ OPTIONS: dict[str, list[Any]] = {
     "stream_path": [(), ("/chat", "/events/", "/a;b{c}'$d/")],
     "stream_timeout_s": [3600.0, 1.0],
     "upload_path": [(), ("/photos/", "/one")],
-    "static": [(), ("/static/=/srv/with space; \"and\" {more}", "/ü/=/")],
+    "static": [(), ('/static/=/srv/with space; "and" {more}', "/ü/=/srv")],
     "gzip": [True, False],
     "request_ids": [True, False],
     "rate_limit": [None, "50r/s", "300r/m"],
@@ -103,7 +103,7 @@ OPTIONS: dict[str, list[Any]] = {
     "access_log": ["/var/log/nginx/access.log", "off"],
     "error_log": ["/var/log/nginx/error.log", "/srv/log #1"],
     "nginx_pid_file": ["/run/nginx.pid", "/run/other.pid"],
-    "nginx_user": ["www-data", "nobody"],
+    "nginx_user": ["www-data", "root"],
     "include": [(), ("/dev/null",)],
     # Of the service:
     "addresses": [
@@ -126,7 +126,14 @@ OPTIONS: dict[str, list[Any]] = {
     "name": ["shop:make_app", "3-Käse.shop:make_app"],
 }
 """option -> values, of which each pair with those of another option is tried."""
-NOT_TRIED = {"certificate", "certificate_key", "hash_key", "main_file", "nginx_program", "nginx_version"}
+NOT_TRIED = {
+    "certificate",
+    "certificate_key",
+    "hash_key",
+    "main_file",
+    "nginx_program",
+    "nginx_version",
+}
 """Set together with another one, or not for the text."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from tornado.testing import bind_unused_port
 
 from support.cluster import is_listening
+from support.processes import children
 from support.programs import require_program
 from support.waiting import eventually
 
@@ -41,6 +43,56 @@ http {{
     }}
 }}
 """
+
+
+SURROUNDINGS = """
+{user}
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    {text}
+}}
+"""
+
+
+@contextmanager
+def running_nginx(text: str, directory: Path) -> Iterator[Path]:
+    """Run nginx with this in its http block, until the end. Yields its pid file."""
+    directory.mkdir(exist_ok=True)
+    user = "user root;" if os.geteuid() == 0 else ""
+    file = directory / "nginx.conf"
+    file.write_text(SURROUNDINGS.format(user=user, directory=directory, text=text))
+    with running_file(file, directory) as pid_file:
+        yield pid_file
+
+
+@contextmanager
+def running_file(file: Path, directory: Path) -> Iterator[Path]:
+    """Run nginx with a whole file, whose pid file is ``nginx.pid`` there. Yields that."""
+    program = require_program("nginx", "nginx")
+    pid_file = directory / "nginx.pid"
+    command = [program, "-p", str(directory), "-e", str(directory / "start.log"), "-c", str(file)]
+    with (directory / "output").open("wb") as output:
+        process = subprocess.Popen([*command, "-g", "daemon off;"], stderr=output)
+
+    def has_workers() -> bool:
+        assert process.poll() is None, (directory / "output").read_text()
+        return pid_file.exists() and bool(children(process.pid))
+
+    try:
+        eventually(has_workers, about="nginx has workers")
+        yield pid_file
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert not pid_file.exists()
 
 
 @contextmanager

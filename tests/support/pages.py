@@ -19,7 +19,9 @@ NOT_RUN_REASONS = {
 }
 """Why a block may be left out. A new reason is added here, so that somebody reads it."""
 
-STAYS = re.compile(r"\btornado(?:-multi|_multi) (?:serve|instances)\b|\bmake demo\b|\bpython \S+\.py\b")
+STAYS = re.compile(
+    r"\btornado(?:-multi|_multi) (?:serve|instances)\b|\bmake demo\b|\bpython \S+\.py\b"
+)
 """Commands that stay in the foreground of the first terminal."""
 
 MASKS = {
@@ -47,6 +49,7 @@ MASKS = {
     # Which worker answers is the kernel's choice, so neither its number nor its count is compared.
     "which worker answered": r'"fork_id": (?P<fork_id>\d+)\b',
     "which worker had a request to finish": r" worker fork_id=(?P<fork_id>\d+) .*: Drained ",
+    "workers of nginx, one per CPU": r", (?P<workers>\d+) old workers ended",
     "row of the status": (
         r"^\d+ (?P<pid>\d+|-) (?:\d+|-) (?:starting|ready|draining|backoff|stopped)"
         r" (?P<requests>\S+) \S+ \S+ (?P<beat>\S+) (?P<lag>\S+) (?P<pss>\S+) (?P<cpu>\S+)"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,23 @@ def require_program(name: str, package: str) -> str:
     path = shutil.which(name)
     if path is None:
         _lacking(f"there is no {name} here (Debian: apt-get install {package}; make test does)")
+    return str(path)
+
+
+def require_built(path: Path, how: str) -> str:
+    """Return the path of what ``make`` puts into the repository, or skip the test."""
+    if not path.exists():
+        _lacking(f"there is no {path.name} here ({how}; make test does)")
+    return str(path)
+
+
+def require_tool(name: str) -> str:
+    """Return the path of a program that the test extra brings, or skip the test."""
+    path = shutil.which(name, path=str(Path(sys.executable).parent))
+    if path is None:
+        _lacking(
+            f"there is no {name} beside {sys.executable} (pip install '.[test]'; make test does)"
+        )
     return str(path)
 
 

@@ -26,6 +26,7 @@ from tornado_multi.settings.load import (
 from tornado_multi.settings.model import (
     GROUPS,
     ControlSettings,
+    HttpSettings,
     Settings,
     option_keys,
     options_of,
@@ -93,6 +94,17 @@ Trace = Annotated[
 Factory = Annotated[
     bool, Parameter(negative="", help="Also call the factory, and list what it opens in a worker.")
 ]
+LintedFile = Annotated[
+    str,
+    Parameter(
+        "FILE",
+        help="The main file of nginx, or a part such as sites-enabled/shop; - is the standard input.",
+    ),
+]
+NginxVersion = Annotated[
+    str | None,
+    Parameter(help="Version of the nginx that reads the file. Default: of the one found here."),
+]
 OptionalApp = Annotated[
     str | None, Parameter(help="As for serve; names the service, and is not loaded. Default: app.")
 ]
@@ -128,6 +140,9 @@ def run_command(arguments: list[str]) -> int:
 
     Raises: UsageError: the input can't be understood.
     """
+    if arguments[:2] == LINT.split():
+        # The parser takes - for an option.
+        arguments = [LINT, *("/dev/stdin" if word == "-" else word for word in arguments[2:])]
     own, app_arguments = split_app_arguments(arguments)
 
     def serve(settings: Settings) -> int:
@@ -154,6 +169,7 @@ def run_command(arguments: list[str]) -> int:
             _serve(serve, as_instances=True), INSTANCES_HELP, SERVE_GROUPS, shown=INSTANCES_SHOWN
         ),
         "check": _Command(_check(app_arguments), CHECK_HELP, SERVE_GROUPS, shown=CHECK_SHOWN),
+        LINT: _Command(_nginx_lint, LINT_HELP, LINT_GROUPS, {"http"}, LINT_SHOWN),
         "nginx": _nginx_command(in_full=asked == NGINX),
         **CLIENT_COMMANDS,
     }
@@ -272,6 +288,15 @@ def _check(app_arguments: AppArguments) -> Callable[..., Any]:
     return check
 
 
+def _nginx_lint(
+    file: LintedFile, /, *, nginx_version: NginxVersion = None, json: Json = False, **groups: Any
+) -> int:
+    from tornado_multi.cli.nginx_lint import nginx_lint
+
+    http = unmirror(HttpSettings, groups.get("http"))
+    return nginx_lint(file, http, version=nginx_version, as_json=json)
+
+
 def _nginx(
     app: str | None = None,
     *,
@@ -361,6 +386,7 @@ def _logs(
 
 for _function in (_status, _stop, _reload, _scale, _restart, _stacks):
     _function.__annotations__["json"] = Json
+_nginx_lint.__annotations__ |= {"file": LintedFile, "nginx_version": NginxVersion, "json": Json}
 _nginx.__annotations__ |= {
     "app": OptionalApp,
     "part": Part,
@@ -433,6 +459,13 @@ CHECK_SHOWN = (
     "chdir",
     "config",
 )
+LINT = "nginx lint"
+LINT_HELP = """Name what in an existing configuration of nginx would hurt a Tornado app behind it.
+
+Exits with 1 for errors and warnings, and with 2 if the file can't be read.
+"""
+LINT_GROUPS: dict[str, type[Any]] = {"http": HttpSettings, "settings_file": FileSettings}
+LINT_SHOWN = ("max_body_size_bytes", "idle_timeout_s", "config")
 NGINX_HELP = """Print the configuration of nginx in front of the service, or write it and let nginx load it.
 
 It is made of the settings of the service, whose options are taken too, and of the table [nginx] of
@@ -440,6 +473,7 @@ the file. Without --first-port and --unix-dir it leads to the addresses of --bin
 """
 NGINX_SHOWN = (
     *("bind", "count", "first_port", "unix_dir", "host", "drain_timeout_s", "health_path"),
+    *("ready_path", "live_path"),
     *("name", "control", "tls_certificate", "xheaders", "trusted_downstream"),
     *("max_body_size_bytes", "idle_timeout_s", "header_timeout_s", "config"),
 )

@@ -132,9 +132,9 @@ def _plan(settings: Settings, options: NginxSettings, nginx: Nginx, *, live: boo
     if last["event"] != "done":
         raise ControlError(str(last.get("text", last)), ExitCode.NO)
     status = last["status"]
-    addresses = [item["address"] for item in status["listeners"]]
-    as_instances = status["mode"] == "instances"
-    peers = peers_of_listeners(addresses, options.server, as_instances=as_instances)
+    # A supervisor that was not restarted since an update may not know fork_ids there.
+    listeners = [(item["address"], item.get("fork_id")) for item in status["listeners"]]
+    peers = peers_of_listeners(listeners, options.server)
     named = dataclasses.replace(settings.control, name=settings.control.name or status["name"])
     return Plan(dataclasses.replace(settings, control=named), options, nginx, peers)
 
@@ -208,7 +208,7 @@ def _reload(
             message = f"nginx was not reloaded, it refuses its files: {tested.problem}."
             raise ProgramError(message, ExitCode.NO)
         taken = Running(pid, options.error_log).reload(
-            plan.private_listen,
+            plan.private,
             made.config_hash,
             drain_s=plan.settings.workers.drain_timeout_s + DRAIN_MARGIN_S,
             progress=lambda text: _show(text, show=show),
@@ -235,7 +235,7 @@ def _reload(
 
 
 def _has_it(plan: Plan, made: Configuration) -> bool:
-    return made.config_hash is not None and hash_served(plan.private_listen) == made.config_hash
+    return made.config_hash is not None and hash_served(plan.private) == made.config_hash
 
 
 def _show(text: str, *, show: bool) -> None:

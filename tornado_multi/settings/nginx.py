@@ -83,6 +83,9 @@ def split_static(text: str) -> tuple[str, str]:
         )
         raise ValueError(message)
     check_path(url)
+    if not directory.strip("/"):
+        message = "must be a directory below /: the whole file system would be everybody's"
+        raise ValueError(message)
     if not url.strip("/"):
         message = "the URL must be below /, as in /static/=/srv/shop/static"
         raise ValueError(message)
@@ -127,9 +130,10 @@ def _check_log(text: str) -> None:
 def _check_private(text: str) -> None:
     bind = parse_bind(text)
     if isinstance(bind, TcpBind):
-        if bind.port == 0 or not ipaddress.ip_address(bind.host).is_loopback:
+        if bind.port == 0 or not (bind.host == "::1" or bind.host.startswith("127.")):
             message = "must be an address of the loopback with a port, as in 127.0.0.1:8080"
             raise ValueError(message)
+        _check_address(bind.host)
     elif not text.startswith("unix:") or "?" in text:
         message = "must be unix:/path or 127.0.0.1:port"
         raise ValueError(message)
@@ -220,8 +224,8 @@ class NginxSettings:
         at_least=0,
         at_most=1000,
     )
-    remote_fail_timeout_s: float = option(
-        5.0,
+    remote_fail_timeout_s: int = option(  # nginx takes no fraction here
+        5,
         "Seconds in which those failures are counted, and then of being left out.",
         at_least=1,
         at_most=3600,
@@ -288,7 +292,7 @@ class NginxSettings:
     private_listen: str | None = option(
         None,
         "Where nginx tells its own figures and which configuration it runs: unix:/path or "
-        "127.0.0.1:port. Default: unix:/run/NAME-nginx.sock.",
+        "127.0.0.1:port. Default: 127.0.0.1:18081, where services are told apart by name.",
         check=_check_private,
     )
     worker_processes: str = option(

@@ -34,7 +34,8 @@ def test_an_example_is_written_as_it_was(name: str, version: str, part: Any) -> 
 def test_no_example_is_left_over() -> None:
     """Each golden file belongs to a case."""
     names = {
-        f"{name}-{version}{'' if part == 'all' else f'-{part}'}.conf" for name, version, part in CASES
+        f"{name}-{version}{'' if part == 'all' else f'-{part}'}.conf"
+        for name, version, part in CASES
     }
 
     assert names == {file.name for file in GOLDEN.iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,21 +55,21 @@ def peers_of(settings: Settings, count: int, servers: Sequence[str]) -> tuple[Pe
 
 
 def peers_of_listeners(
-    addresses: Sequence[str], servers: Sequence[str], *, as_instances: bool
+    listeners: Sequence[tuple[str, int | None]], servers: Sequence[str]
 ) -> tuple[Peer, ...]:
     """Return the servers that a running service says it listens on.
 
-    Args: addresses: ``http://127.0.0.1:8001``, ``unix:/run/shop/0.sock``; in instances mode in the
-    order of the fork_ids.
+    Args: listeners: address and fork_id of each, as status has them: ``http://127.0.0.1:8001``,
+    ``unix:/run/shop/0.sock``; None: all workers serve it.
     Raises: RefusedError: as above.
     """
     local = [
         Peer(
             _address(text.removeprefix("http://").removeprefix("https://")),
             is_local=True,
-            fork_id=number if as_instances else None,
+            fork_id=fork_id,
         )
-        for number, text in enumerate(addresses)
+        for text, fork_id in listeners
     ]
     return _with_remote(local, servers)
 
@@ -83,6 +84,19 @@ def closed_sockets(settings: Settings) -> list[tuple[str, int]]:
         for bind in binds
         if isinstance(bind, UnixBind) and not bind.mode & GROUP_AND_OTHERS_WRITE
     ]
+
+
+def named_servers(peers: Sequence[Peer]) -> list[str]:
+    """Return the hosts of other machines that are names, not addresses."""
+    found = []
+    for peer in peers:
+        host = peer.address.rpartition(":")[0]
+        if not peer.is_local:
+            try:
+                ipaddress.ip_address(host.strip("[]"))
+            except ValueError:
+                found.append(host)
+    return found
 
 
 def _with_remote(local: list[Peer], servers: Sequence[str]) -> tuple[Peer, ...]:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tornado_multi.deploy.nginx.addresses import closed_sockets
+from tornado_multi.deploy.nginx.addresses import closed_sockets, named_servers
 from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.headers import variables
 from tornado_multi.deploy.nginx.locations import limit_zone, static_variables
@@ -98,6 +98,11 @@ def _notes(plan: Plan, part: Part) -> tuple[str, ...]:
         notes.append(
             f"{path} gets the mode {mode:o}: only its owner can connect, and nginx's workers run as "
             f"{options.nginx_user}. Let its address end with ?mode=660&group={options.nginx_user}."
+        )
+    if part != "server" and (names := named_servers(plan.peers)):
+        notes.append(
+            f"nginx looks up {' and '.join(names)} once, when it starts or reloads: an address that "
+            "changes later is not noticed."
         )
     if options.retry == "non_idempotent" and part != "upstream":
         notes.append(

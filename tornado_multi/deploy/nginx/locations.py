@@ -8,6 +8,7 @@ from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.plan import seconds
 from tornado_multi.deploy.nginx.tree import Directive
 from tornado_multi.deploy.nginx.writing import literal
+from tornado_multi.settings.model import health_paths
 from tornado_multi.settings.nginx import split_static
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def locations(plan: Plan) -> tuple[Directive, ...]:
         url, directory = split_static(text)
         _take(paths, url, f"static={text}")
         made.append(_static(plan, url, directory))
-    for path in health_paths(plan):
+    for path in unlogged_paths(plan):
         _take(paths, path, f"the health path {path}")
         block = (Directive("access_log", ("off",)), _pass(plan))
         made.append(Directive("location", ("=", path), block, comment="Health: not logged."))
@@ -41,10 +42,11 @@ def locations(plan: Plan) -> tuple[Directive, ...]:
     return tuple(made)
 
 
-def health_paths(plan: Plan) -> tuple[str, ...]:
-    """Return the paths that only look whether the service is well."""
-    path = plan.settings.workers.health_path
-    return () if path is None else (path.partition("?")[0],)
+def unlogged_paths(plan: Plan) -> tuple[str, ...]:
+    """Return the paths that only look whether the service is well, each once."""
+    own = plan.settings.workers.health_path
+    found = (*health_paths(plan.settings), own and own.partition("?")[0])
+    return tuple(dict.fromkeys(path for path in found if path))
 
 
 def limit_zone(plan: Plan) -> tuple[Directive, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 ELSEWHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin")
 """Where nginx is that is not on the PATH of ordinary users."""
 TEST_TIMEOUT_S = 60.0
+SAID = re.compile(r"\[(emerg|alert|crit|error|warn)\] (?:\d+#\d+: )?(.+)")
+"""``nginx: [warn] TEXT``, or with date, pid and thread once the log is open."""
+ONLY_AS_ROOT = 'the "user" directive makes sense only'
 
 
 class ProgramError(Exception):
@@ -103,17 +107,15 @@ def check_file(program: Program, file: str | None, *, prefix: str | None = None)
     if prefix and program.nginx.can("error_log_flag"):
         command += ["-e", "stderr"]
     done = _run(command)
-    said = [line.removeprefix("nginx: ") for line in done.stderr.splitlines() if line.strip()]
-    problems = [line for line in said if line.startswith(("[emerg]", "[alert]", "[crit]"))]
-    warnings = [
-        line.removeprefix("[warn] ")
-        for line in said
-        if line.startswith("[warn]") and 'the "user" directive makes sense only' not in line
-    ]
+    said = [found.groups() for line in done.stderr.splitlines() if (found := SAID.search(line))]
+    warnings = tuple(
+        text for level, text in said if level == "warn" and not text.startswith(ONLY_AS_ROOT)
+    )
     if done.returncode == 0:
-        return Tested(None, tuple(warnings))
-    first = problems[0] if problems else (said or [f"it exits with code {done.returncode}"])[0]
-    return Tested(first.partition("] ")[2] or first, tuple(warnings))
+        return Tested(None, warnings)
+    problems = [text for level, text in said if level in {"emerg", "alert", "crit"}]
+    unknown = done.stderr.strip().partition("\n")[0] or f"it exits with code {done.returncode}"
+    return Tested(problems[0] if problems else unknown, warnings)
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

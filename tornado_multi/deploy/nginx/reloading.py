@@ -23,8 +23,12 @@ from tornado_multi.process.exit_codes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tornado_multi.deploy.nginx.plan import Private
+
 TAKE_OVER_S = 15.0
 """Time for the new workers to come; they took 11-30 ms."""
+WRONG_ANSWERS_S = 3.0
+"""Time in which new workers may still leave an answer to old ones, which stop accepting meanwhile."""
 LOOK_EVERY_S = 0.05
 ANSWER_TIMEOUT_S = 2.0
 MOST_LOG_BYTES = 256 * 1024
@@ -50,7 +54,7 @@ class Running:
 
     def reload(
         self,
-        listen: str | None,
+        told_at: Private,
         config_hash: str | None,
         *,
         drain_s: float,
@@ -60,7 +64,7 @@ class Running:
         """Send SIGHUP and wait.
 
         Args:
-            listen: the private listener that tells the hash.
+            told_at: the private listener that tells the hash.
             config_hash: what it is to tell; None: the configuration has none.
             drain_s: time that old workers may take after the new ones have come.
         Raises: ProgramError: nginx keeps the old configuration, or old workers stay.
@@ -71,7 +75,7 @@ class Running:
         with contextlib.ExitStack() as stack:
             left = _pidfds(before, stack)
             self._send_hup()
-            self._wait_for_new(listen, config_hash, set(before), began_s + TAKE_OVER_S, clock)
+            self._wait_for_new(told_at, config_hash, set(before), began_s + TAKE_OVER_S, clock)
             deadline_s = clock() + drain_s
             while left:
                 progress(f"nginx has taken it over, {len(left)} of its old workers finish ...")
@@ -94,7 +98,7 @@ class Running:
 
     def _wait_for_new(
         self,
-        listen: str | None,
+        told_at: Private,
         config_hash: str | None,
         before: set[int],
         deadline_s: float,
@@ -106,40 +110,46 @@ class Running:
         is what counts.
         """
         poller = select.poll()  # of nothing: a pause
+        wrong_since_s: float | None = None
         while True:
             has_new = bool(set(workers_of(self.pid)) - before)
-            told = hash_served(listen) if has_new and listen and config_hash else None
+            told = hash_served(told_at) if has_new and config_hash else None
             if has_new and (config_hash is None or told == config_hash):
                 return
-            if clock() >= deadline_s:
+            now_s = clock()
+            if told is not None and wrong_since_s is None:
+                wrong_since_s = now_s
+            is_wrong = wrong_since_s is not None and now_s >= wrong_since_s + WRONG_ANSWERS_S
+            has_refused = not has_new and any(map(_is_final, self._complaints()))
+            if is_wrong or has_refused or now_s >= deadline_s:
                 raise ProgramError(self._why_not(told, has_new=has_new), ExitCode.NO)
             poller.poll(LOOK_EVERY_S * 1000)
 
     def _why_not(self, told: str | None, *, has_new: bool) -> str:
-        said = self._complaint()
-        hint = f" It says: {said}" if said else ""
+        said = next(iter(self._complaints()), "")
+        hint = f" It says: {said.partition(': ')[2] or said}" if said else ""
         if not has_new:
-            return (
-                f"nginx (pid {self.pid}) still runs the old configuration {TAKE_OVER_S:g} s after the "
-                f"reload.{hint}"
-            )
+            return f"nginx (pid {self.pid}) was told to reload and still runs the old configuration.{hint}"
         seen = "no answer comes there" if told is None else f"it tells {told}"
         return (
             f"nginx (pid {self.pid}) has new workers, but not this configuration: {seen}. Does its main "
             f"file include this one?{hint}"
         )
 
-    def _complaint(self) -> str:
-        """Return the last serious line that nginx has logged since the reload."""
+    def _complaints(self) -> list[str]:
+        """Return the serious lines that nginx has logged since the reload."""
         if self.error_log is None:
-            return ""
+            return []
         with contextlib.suppress(OSError), open(self.error_log, "rb") as file:
             file.seek(max(self._log_begins, _size(self.error_log) - MOST_LOG_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()
-            serious = [line for line in lines if "[emerg]" in line or "[alert]" in line]
-            first = next(iter(serious), "")
-            return first.partition(": ")[2] or first
-        return ""
+            return [line for line in lines if "[emerg]" in line]
+        return []
+
+
+def _is_final(line: str) -> bool:
+    """Tell whether nginx has given up: a port is tried five times, and only then it says so."""
+    return "bind() to" not in line
 
 
 def find_running(pid_file: str) -> int:
@@ -173,11 +183,11 @@ def workers_of(master: int) -> list[int]:
     return []
 
 
-def hash_served(listen: str) -> str | None:
+def hash_served(told_at: Private) -> str | None:
     """Ask nginx which configuration it runs; None: no answer."""
-    with contextlib.suppress(OSError), _connect(listen) as sock:
+    with contextlib.suppress(OSError), _connect(told_at.listen) as sock:
         sock.settimeout(ANSWER_TIMEOUT_S)
-        sock.sendall(f"GET {HASH_PATH} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        sock.sendall(f"GET {HASH_PATH} HTTP/1.0\r\nHost: {told_at.name}\r\n\r\n".encode())
         answer = b""
         while len(answer) < ONE_ANSWER_BYTES and (data := sock.recv(ONE_ANSWER_BYTES)):
             answer += data

@@ -25,7 +25,8 @@ INTERMEDIATE_SUITES = (
     "ECDHE-RSA-CHACHA20-POLY1305",
 )
 CURVES = ("X25519", "prime256v1", "secp384r1")
-HYBRID_CURVE = "X25519MLKEM768"
+HYBRID_CURVE = "?X25519MLKEM768"
+"""With a question mark, which OpenSSL knows since 3.3: a library without it goes on with the others."""
 
 
 def policy(options: NginxSettings, nginx: Nginx) -> tuple[Directive, ...]:

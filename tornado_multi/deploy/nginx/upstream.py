@@ -46,8 +46,8 @@ def upstream(plan: Plan) -> Directive:
 def private_server(plan: Plan, config_hash: str) -> Directive:
     """Return the server that tells nginx's figures and which configuration it runs."""
     block = (
-        Directive("listen", (plan.private_listen,)),
-        Directive("server_name", ("localhost",)),
+        Directive("listen", (plan.private.listen,)),
+        Directive("server_name", (plan.private.name,)),
         Directive("access_log", ("off",)),
         Directive(
             "location",
@@ -58,11 +58,25 @@ def private_server(plan: Plan, config_hash: str) -> Directive:
             ),
             comment="Proves that a reload has taken place.",
         ),
-        Directive("location", ("=", STATUS_PATH), (Directive("stub_status"),)),
+        Directive("location", ("=", STATUS_PATH), (Directive("stub_status"), *_this_machine(plan))),
         Directive("location", ("/",), (Directive("return", ("404",)),)),
     )
-    return Directive(
-        "server", (), block, comment="For this machine only: figures, and the hash of this file."
+    comment = "For this machine only: figures, and the hash of this file."
+    if plan.private.listen.startswith("unix:"):
+        comment += (
+            " An nginx that was killed leaves the socket behind: remove it before the next start."
+        )
+    return Directive("server", (), block, comment=comment)
+
+
+def _this_machine(plan: Plan) -> tuple[Directive, ...]:
+    """Say once more, for an address with a port, who may read the figures."""
+    if plan.private.listen.startswith("unix:"):
+        return ()
+    return (
+        Directive("allow", ("127.0.0.0/8",)),
+        Directive("allow", ("::1",)),
+        Directive("deny", ("all",)),
     )
 
 

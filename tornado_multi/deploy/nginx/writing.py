@@ -114,6 +114,7 @@ def _is_large(item: Directive) -> bool:
 
 def _name(name: str) -> str:
     # Within map, geo and types the first word is a value: "" or a pattern.
+    _refuse_unwritable(name)
     return name if NAME.fullmatch(name) else quote(name)
 
 

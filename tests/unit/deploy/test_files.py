@@ -1,0 +1,79 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tornado_multi.deploy.files import Written, write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_new_file_is_readable_for_all(tmp_path: Path) -> None:
+    """It gets no backup, and undone it is gone."""
+    file = tmp_path / "a.conf"
+    written = write_whole(str(file), "new ü\n")
+
+    assert Written(str(file), is_changed=True) == written
+    assert ("new ü\n", 0o644) == (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777)
+    written.undo()
+    assert [] == os.listdir(tmp_path)
+
+
+def test_the_old_one_is_kept_and_can_come_back(tmp_path: Path) -> None:
+    """With its mode."""
+    file = tmp_path / "a.conf"
+    file.write_text("old\n")
+    file.chmod(0o600)
+    written = write_whole(str(file), "new\n")
+
+    assert "old\n" == (tmp_path / "a.conf.bak").read_text()
+    assert "new\n" == file.read_text()
+    written.undo()
+    assert ("old\n", 0o600) == (file.read_text(), file.stat().st_mode & 0o777)
+
+
+def test_the_same_again_touches_nothing(tmp_path: Path) -> None:
+    """Not even its time."""
+    file = tmp_path / "a.conf"
+    file.write_text("same\n")
+    before = file.stat()
+    written = write_whole(str(file), "same\n")
+    written.undo()
+
+    assert Written(str(file), is_changed=False) == written
+    assert before == file.stat()
+    assert ["a.conf"] == os.listdir(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:
+    """Whatever stood there before comes back as it was."""
+    file = tmp_path / "a.conf"
+    file.write_bytes(b"caf\xe9\n")
+    written = write_whole(str(file), "new\n")
+
+    assert b"caf\xe9\n" == (tmp_path / "a.conf.bak").read_bytes()
+    written.undo()
+    assert b"caf\xe9\n" == file.read_bytes()
+
+
+def test_a_failure_in_the_middle_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, say: the old file is whole, and no temporary one is left."""
+    file = tmp_path / "a.conf"
+    file.write_text("old\n")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(str(file), "new\n")
+
+    assert "old\n" == file.read_text()
+    assert ["a.conf"] == os.listdir(tmp_path)

@@ -1,0 +1,1 @@
+"""What is looked for in an existing configuration of nginx: rules by concern, all pure."""
