@@ -53,8 +53,9 @@ HOW = f"""\
 - *sent twice* counts POSTs that nginx gave to a second instance though the first may have done the work.
 - A request is *inside the killed process* if it was in progress in that instance when the signal came.
 - With several runs, requests, reconnects and lines are sums, latencies those of all runs, and the roll is the mean.
-- Zero means "not seen in so many requests", and no figure here is one of speed: the machine has few cores, which clients, nginx and instances share.
+- Zero means "not seen in so many requests", and no figure here is one of speed: the machine has few cores, which clients, nginx, instances and other work share.
 - Where `max_fails` is not 0, one failure takes an instance out for 10 s (`fail_timeout`); a roll that is faster takes out all of them, and nginx answers 502 though every instance is up.
+- With `fail_timeout=1s` all of them are out at once only for moments, and whether that happens depends on the pace of the roll: several runs of such a row differ.
 """
 
 
