@@ -179,11 +179,23 @@ class World:
                     assert number in state.hook_calls, effect
                 case ev.TellReadiness(row):
                     assert row in state.workers, effect
-                case ev.RefuseConnections(int(fork_id)):
-                    assert fork_id not in state.places, effect
-                case ev.CloseListeners(int(fork_id)):
-                    assert fork_id not in state.places, effect
-                    assert fork_id not in self._who_takes(), "a queue that somebody empties"
+                case _:
+                    self._check_listeners(effect)
+
+    def _check_listeners(self, effect: ev.Effect) -> None:
+        """Check what happens to the listener of one instance."""
+        state = self.state
+        match effect:
+            case ev.RefuseConnections(int(fork_id)):
+                assert fork_id not in state.places, effect
+            case ev.SuspendListener(fork_id):
+                assert fork_id in state.places, effect
+                assert all(
+                    worker.leaving for worker in state.workers.values() if worker.fork_id == fork_id
+                ), "somebody serves there"
+            case ev.CloseListeners(int(fork_id)):
+                assert fork_id not in state.places, effect
+                assert fork_id not in self._who_takes(), "a queue that somebody empties"
 
     def _who_takes(self) -> set[int]:
         """Return the fork_ids whose listener somebody accepts from, or will."""
