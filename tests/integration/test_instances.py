@@ -181,7 +181,9 @@ def test_scaling_opens_and_closes_addresses(made: Cluster) -> None:
     grown = addresses(made)
     assert [0, 1, 2, 3, 4] == [who(address)["fork_id"] for address in grown.values()]
 
-    assert 0 == run_command(made, "scale", "2").returncode
+    done = run_command(made, "scale", "2")
+    assert 0 == done.returncode
+    assert f"2 workers\nclosed: {grown[2]} {grown[3]} {grown[4]}\n" in done.stdout
     assert [0, 1] == list(addresses(made))
     assert [False, False, True, True, True] == [is_refused(item) for item in grown.values()]
     if grown[4].startswith("unix:"):
@@ -302,6 +304,23 @@ def test_a_port_in_use_fails_a_reload_that_asks_for_it(
     assert 1 == done.returncode
     assert f"Can't listen on 127.0.0.1:{first + 2}" in done.stderr
     assert (2, 1) == (made.status()["desired_workers"], made.status()["generation"])
+
+
+def test_a_port_of_another_service_of_ours_names_its_supervisor(cluster: StartCluster) -> None:
+    """A worker holds it too, but to stop that one would help nobody."""
+    made = start_instances(cluster, 2)
+    first = int(addresses(made)[0].rpartition(":")[2])
+    other = cluster(
+        command="instances",
+        workers=None,
+        bind=(),
+        options=["--count", "3", "--first-port", str(first - 1)],
+        ready=False,
+    )
+
+    assert 111 == other.process.wait(30)
+    assert f"Instance 1: Can't listen on 127.0.0.1:{first}: " in other.log()
+    assert f"tornado_multi: supervisor hello (pid {made.pid}) listens there" in other.log()
 
 
 def test_ports_end_before_the_number_of_workers_does(cluster: StartCluster) -> None:

@@ -226,11 +226,19 @@ def _reload(
             f"nginx (pid {pid}) has taken it over in {taken.duration_s:.2f} s, "
             f"{taken.workers_ended} old workers ended"
         )
+    if taken.workers_left:
+        pids = ", ".join(map(str, taken.workers_left))
+        print(
+            f"tornado-multi: {len(taken.workers_left)} of nginx's old workers still serve long "
+            f"connections (pid {pids}); worker_shutdown_timeout in nginx's main file limits them.",
+            file=sys.stderr,
+        )
     return {
         "pid": pid,
         "is_needed": True,
         "duration_s": round(taken.duration_s, 3),
         "workers_ended": taken.workers_ended,
+        "workers_left": list(taken.workers_left),
     }
 
 

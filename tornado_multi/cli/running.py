@@ -45,6 +45,11 @@ def scale(settings: ControlSettings, workers: int, *, as_json: bool) -> int:
     last, code = _converse(settings, request, _settling_progress, as_json=as_json)
     if last is not None and not as_json:
         print(f"{last['workers']} workers")
+        if closed := last.get("closed"):
+            print(
+                f"closed: {' '.join(closed)}\n"
+                "A proxy that still knows them has to learn of it now: tornado-multi nginx --live"
+            )
     return code
 
 

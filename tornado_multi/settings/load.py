@@ -237,6 +237,14 @@ def read_file(path: Path, *, named: bool, keys: set[str] | None = None) -> dict[
     return values
 
 
+def _prefer_typed_place(values: dict[str, Any], arguments: Sequence[str]) -> None:
+    """Let a flag that says where instances listen win over the other way to say it in the file."""
+    typed = {argument.partition("=")[0] for argument in arguments}
+    for flag, other in (("--first-port", "unix_dir"), ("--unix-dir", "first_port")):
+        if flag in typed:
+            values.pop(other, None)
+
+
 def _unfold_fork_safety(values: dict[str, Any]) -> None:
     """Take ``[fork_safety] allow`` for ``fork_safety_allow``: the one name can't be both in TOML."""
     table = values.get("fork_safety")
@@ -292,6 +300,7 @@ def sources(
     """
     path, named = find_file(arguments)
     values = read_file(path, named=named, keys=keys)
+    _prefer_typed_place(values, arguments)
     return _sources_of(values, path, for_nginx=for_nginx)
 
 
@@ -382,6 +391,11 @@ def build_for_nginx(app: str | None, groups: dict[str, object]) -> Settings:
 
     Raises: UsageError: what was given does not fit together.
     """
+    if app is not None and not all(app.partition(":")):
+        raise UsageError(
+            f"APP must be module:attr, for example shop:make_app, not {app!r}. A switch takes no "
+            "value: --no-gzip, or --gzip=false."
+        )
     settings = _assemble(app or "app", groups)
     if settings.instances.is_asked:
         refuse_bad_instances(settings.instances)

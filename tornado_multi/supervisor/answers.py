@@ -183,9 +183,13 @@ class Answers:
         except ListenError as error:
             yield "error", {"text": str(error)}
             return
+        before = [item.text for item in self._listeners.addresses() if item.fork_id is not None]
         self._post(ev.ScaleAsked(wanted))
-        async for reply in self._answer_settled(set(range(wanted))):
-            yield reply
+        async for event, reply in self._answer_settled(set(range(wanted))):
+            if event == "done":
+                now = {item.text for item in self._listeners.addresses()}
+                reply["closed"] = [address for address in before if address not in now]
+            yield event, reply
 
     async def _answer_restart(self, request: Request) -> AsyncIterator[Reply]:
         fork_id = request.arguments.get("fork_id")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado_multi.settings.bind import TcpBind, UnixBind
 
 if TYPE_CHECKING:
     from tornado_multi.settings.bind import Bind
 
+OURS = "tornado_multi: "
+"""How the names of our processes begin."""
 ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
@@ -41,8 +43,17 @@ def holder_of(bind: Bind) -> str | None:
             }
     for pid in sorted(pids):  # the oldest first: a service's own processes share its sockets
         with contextlib.suppress(psutil.Error):
-            return f"{psutil.Process(pid).name()} (pid {pid})"
+            holder = _in_charge(psutil.Process(pid))
+            return f"{holder.name()} (pid {holder.pid})"
     return None
+
+
+def _in_charge(process: Any) -> Any:
+    """Return the process to be stopped: of a service of ours the supervisor, not a worker of it."""
+    parent = process.parent()
+    while parent is not None and process.name().startswith(OURS) and parent.name().startswith(OURS):
+        process, parent = parent, parent.parent()
+    return process
 
 
 def _addresses(host: str) -> set[str]:

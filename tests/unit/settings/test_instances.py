@@ -66,6 +66,15 @@ def test_one_file_serves_both_commands(tmp_path: Path) -> None:
     assert "unix:/run/shop/1.sock" == instances.instances.bind_of(1)
 
 
+def test_a_flag_wins_over_the_other_way_to_say_it_in_the_file(tmp_path: Path) -> None:
+    """Ports in the file, sockets on the command line, or the other way round."""
+    file = tmp_path / "tornado_multi.toml"
+    file.write_text("first_port = 8001\n")
+    assert "unix:/run/shop/0.sock" == read("--unix-dir=/run/shop").instances.bind_of(0)
+    file.write_text('unix_dir = "/run/shop"\n')
+    assert "127.0.0.1:9001" == read("--first-port", "9001").instances.bind_of(0)
+
+
 def test_mode_and_group_hold_for_every_unix_socket() -> None:
     """The directory may be written with a slash at its end."""
     settings = read("--unix-dir", "/run/shop/?mode=660&group=www-data")

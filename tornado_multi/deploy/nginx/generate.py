@@ -156,13 +156,28 @@ def _http(plan: Plan, config_hash: str) -> tuple[Directive, ...]:
         Directive("tcp_nopush", ("on",)),
         Directive("keepalive_timeout", ("65s",)),
         *quick,
-        Directive("access_log", (log,)),
+        *_access_log(plan, log),
         *_gzip(plan),
         *(policy(plan.options, plan.nginx) if plan.has_tls else ()),
         *_shared(plan),
         upstream(plan),
         private_server(plan, config_hash),
         *sites(plan),
+    )
+
+
+def _access_log(plan: Plan, path: str) -> tuple[Directive, ...]:
+    """Return where requests are logged, with what finds the same request in the service's log."""
+    if path == "off" or not plan.options.request_ids:
+        return (Directive("access_log", (path,)),)
+    line = (
+        '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+        '"$http_referer" "$http_user_agent" '
+        f"{plan.variable('request_id')} $upstream_addr $upstream_response_time"
+    )
+    return (
+        Directive("log_format", (plan.name, line), comment="combined, with the request's id"),
+        Directive("access_log", (path, plan.name)),
     )
 
 
@@ -173,7 +188,7 @@ def _upstream_part(plan: Plan, config_hash: str) -> tuple[Directive, ...]:
 def _server_part(plan: Plan, _config_hash: str) -> tuple[Directive, ...]:
     # What the http block of the other file may say already stands in our server blocks.
     in_each = policy(plan.options, plan.nginx) if plan.has_tls else ()
-    *others, service = sites(plan, in_each)
+    *others, service = sites(plan, in_each, is_whole=False)
     assert service.block is not None
     own = (Directive("server_tokens", ("off",)), *_gzip(plan))
     at = next(i for i, item in enumerate(service.block) if item.name == "client_max_body_size")

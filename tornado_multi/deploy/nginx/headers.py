@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tornado_multi.deploy.nginx.plan import Plan
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-WELL_FORMED_ID = "~^[A-Za-z0-9._-]{8,128}$"
+WELL_FORMED_ID = "~^[A-Za-z0-9._-]{1,128}$"
 """What is taken over of a client's request id: it lands in logs."""
 
 

@@ -29,8 +29,7 @@ def locations(plan: Plan) -> tuple[Directive, ...]:
         made.append(_static(plan, url, directory))
     for path in unlogged_paths(plan):
         _take(paths, path, f"the health path {path}")
-        block = (Directive("access_log", ("off",)), _pass(plan))
-        made.append(Directive("location", ("=", path), block, comment="Health: not logged."))
+        made.append(_health(plan, path))
     for path in options.stream_path:
         _take(paths, path, f"stream_path={path}")
         made.append(_stream(plan, path))
@@ -40,6 +39,23 @@ def locations(plan: Plan) -> tuple[Directive, ...]:
     if "/" not in paths:
         made.append(Directive("location", ("/",), (*_limit(plan), _pass(plan))))
     return tuple(made)
+
+
+def _health(plan: Plan, path: str) -> Directive:
+    quiet = Directive("access_log", ("off",))
+    if not plan.settings.instances.is_asked or path not in health_paths(plan.settings):
+        return Directive(
+            "location", ("=", path), (quiet, _pass(plan)), comment="Health: not logged."
+        )
+    block = (
+        quiet,
+        Directive("allow", ("127.0.0.0/8",)),
+        Directive("allow", ("::1",)),
+        Directive("deny", ("all",)),
+        _pass(plan),
+    )
+    comment = "The state of one instance or another, which is no answer for clients."
+    return Directive("location", ("=", path), block, comment=comment)
 
 
 def unlogged_paths(plan: Plan) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ class Taken:
 
     duration_s: float
     workers_ended: int
+    workers_left: tuple[int, ...] = ()
+    """pids of old ones that still serve long connections: the time for them was over."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Running:
             told_at: the private listener that tells the hash.
             config_hash: what it is to tell; None: the configuration has none.
             drain_s: time that old workers may take after the new ones have come.
-        Raises: ProgramError: nginx keeps the old configuration, or old workers stay.
+        Raises: ProgramError: nginx keeps the old configuration.
         """
         began_s = clock()
         before = workers_of(self.pid)
@@ -81,13 +83,9 @@ class Running:
                 progress(f"nginx has taken it over, {len(left)} of its old workers finish ...")
                 _drop_ended(left)
                 if left and clock() >= deadline_s:
-                    message = (
-                        f"nginx serves the new configuration, but {len(left)} of its old workers did not "
-                        f"end within {drain_s:g} s (pid {', '.join(map(str, sorted(left.values())))}). They "
-                        "serve long connections; worker_shutdown_timeout limits them."
-                    )
-                    raise ProgramError(message, ExitCode.NO)
-        return Taken(clock() - began_s, len(before))
+                    break
+            stay = tuple(sorted(left.values()))
+        return Taken(clock() - began_s, len(before) - len(stay), stay)
 
     def _send_hup(self) -> None:
         try:
@@ -127,7 +125,10 @@ class Running:
 
     def _why_not(self, told: str | None, *, has_new: bool) -> str:
         said = next(iter(self._complaints()), "")
-        hint = f" It says: {said.partition(': ')[2] or said}" if said else ""
+        where = f" ({self.error_log})" if self.error_log else ""
+        hint = f" Its error log{where} may say why."
+        if said:
+            hint = f" It says: {said.partition(': ')[2] or said}"
         if not has_new:
             return f"nginx (pid {self.pid}) was told to reload and still runs the old configuration.{hint}"
         seen = "no answer comes there" if told is None else f"it tells {told}"

@@ -23,16 +23,19 @@ TRIES = 2
 ALT_SVC_S = 86400
 
 
-def sites(plan: Plan, in_each: tuple[Directive, ...] = ()) -> tuple[Directive, ...]:
+def sites(
+    plan: Plan, in_each: tuple[Directive, ...] = (), *, is_whole: bool = True
+) -> tuple[Directive, ...]:
     """Return all server blocks.
 
     Args: in_each: directives for each server that speaks TLS, when the http block is somebody else's.
+        is_whole: whether other names are ours to refuse; of a part the main file has its own way.
     Raises: RefusedError: what is asked for does not fit together.
     """
     options = plan.options
     _refuse_misfits(plan)
     made = []
-    if options.default_server:
+    if options.default_server and is_whole:
         made.append(_refusing_http(plan))
         if plan.has_tls:
             made.append(_refusing_https(plan, in_each))
