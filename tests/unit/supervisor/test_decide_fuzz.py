@@ -41,6 +41,8 @@ def live_through(seed: int) -> World:
         until(world, healed=True)
 
         assert is_whole(world.state) or world.state.phase is Phase.FINISHED, "it does not heal"
+        if world.limits.has_own_listeners and is_whole(world.state):
+            assert set(world.state.places) == world.listening, "a listener that nobody takes from"
 
         world.calm = False
     for asked in world.random.choice([[TERM], [INT], [COMMAND], [TERM, INT], [INT, INT]]):
