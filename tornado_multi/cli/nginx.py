@@ -217,8 +217,7 @@ def _reload(
         _show("", show=show)
         back = ""
         if written.is_changed and "serves the new configuration" not in str(error):
-            written.undo()
-            back = f" {asked.output} is as it was before."
+            back = f" {_put_back(written, asked)}"
         raise ProgramError(f"{error}{back}", error.exit_code) from error
     _show("", show=show)
     if not asked.as_json:
@@ -232,6 +231,16 @@ def _reload(
         "duration_s": round(taken.duration_s, 3),
         "workers_ended": taken.workers_ended,
     }
+
+
+def _put_back(written: Written, asked: Asked) -> str:
+    """Undo it. Returns what has become of the file, as a sentence."""
+    try:
+        written.undo()
+    except OSError as error:
+        where = f"; the old one is {written.backup}" if written.backup else ""
+        return f"{asked.output} can't be put back as it was before: {error.strerror}{where}."
+    return f"{asked.output} is as it was before."
 
 
 def _has_it(plan: Plan, made: Configuration) -> bool:
