@@ -64,7 +64,8 @@ def backup_of(path: str) -> str:
 def _read(path: str) -> bytes | None:
     """Return what a file holds; None: there is none."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to be asked first: a pipe would wait for ever
+        mode = os.stat(path).st_mode  # to be asked first: a pipe would wait for ever
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise OSError(errno.EINVAL, "it is no regular file")
     except FileNotFoundError:
         return None

@@ -84,7 +84,7 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path) -> None:
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     link.symlink_to(pipe)
-    for path in (pipe, link, tmp_path):
+    for path in (pipe, link):
         with pytest.raises(OSError, match="no regular file"):
             write_whole(str(path), "new\n")
 
