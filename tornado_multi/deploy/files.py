@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NEW_FILE_MODE = 0o644
 
@@ -32,6 +37,25 @@ class Written:
         else:
             os.rename(self.backup, self.path)
         _sync_directory(self.path)
+
+
+@contextlib.contextmanager
+def alone(path: str, wait: Callable[[str], None]) -> Iterator[None]:
+    """Keep other commands from writing files in the same directory: one could undo what is not its own.
+
+    Args: wait: called with the directory, before this has to wait.
+    """
+    directory = os.path.dirname(os.path.realpath(path))
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no directory (writing will say so), no locks there
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait(directory)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def write_whole(path: str, text: str) -> Written:

@@ -6,11 +6,12 @@ import glob
 import os
 import stat
 import tempfile
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tornado_multi.deploy.files import Written, write_whole
+from tornado_multi.deploy.files import Written, alone, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,26 @@ def test_what_comes_back_needs_no_space(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(tempfile, "mkstemp", full)
     written.undo()
     assert "old\n" == file.read_text()
+
+
+def test_who_comes_second_waits(tmp_path: Path) -> None:
+    """It would take back what the first one has written, or the first one its."""
+    order: list[str] = []
+
+    def second() -> None:
+        with alone(str(tmp_path / "b.conf"), lambda _: waiting.set()):
+            order.append("second")
+
+    waiting, thread = threading.Event(), threading.Thread(target=second)
+    with alone(str(tmp_path / "a.conf"), order.append):
+        thread.start()
+        assert waiting.wait(60)
+        order.append("first")
+    thread.join()
+
+    assert ["first", "second"] == order
+    with alone(str(tmp_path / "no" / "a.conf"), order.append):  # writing will say so
+        pass
 
 
 def test_what_is_no_regular_file_is_left_alone(tmp_path: Path) -> None:
