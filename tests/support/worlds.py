@@ -110,6 +110,8 @@ class World:
         self.state = initial_state(workers, self.limits, asked_workers=asked)
         self.listening = set(range(workers))
         """fork_ids of the instances whose own listener is open."""
+        self.refusing: set[int] = set()
+        """Those of them whose listener lets no connection begin."""
         self.inbox: deque[ev.Event] = deque()
         self.zygotes: dict[int, FakeZygote] = {}
         self.workers: dict[int, FakeWorker] = {}
@@ -239,12 +241,16 @@ class World:
             case ev.KillZygote(generation):
                 if zygote := self.zygotes.get(generation):
                     self.end_zygote(zygote, KILLED)
+            case ev.RefuseConnections(int(fork_id)):
+                self.refusing.add(fork_id)
             case ev.CloseListeners(None):
                 self.listening.clear()
             case ev.CloseListeners(int(fork_id)):
                 self.listening.discard(fork_id)
+                self.refusing.discard(fork_id)
             case ev.ForkWorker(generation, row, fork_id):
                 self.listening.add(fork_id)
+                self.refusing.discard(fork_id)
                 is_new = self.is_of_reload(generation)
                 stubborn = self.misfortune(0.1, is_new=is_new)
                 self.workers[row] = FakeWorker(row, alive=False, is_new=is_new, stubborn=stubborn)
