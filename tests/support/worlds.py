@@ -225,7 +225,7 @@ class World:
         ]
         assert len(idle) <= (1 if reload is None else 2), "zygotes that nobody lets go"
 
-    def perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one explicit dispatch
+    def perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912, PLR0915 - one explicit dispatch
         match effect:
             case ev.StartZygote(generation):
                 if self.misfortune(0.05):

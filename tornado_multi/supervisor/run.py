@@ -305,7 +305,7 @@ class Supervisor:
             command = msg.Fork(row, fork_id, is_canary, address)
             self._children.fork_worker(generation, command, sock)
         except ListenError as error:
-            self._post(ev.ForkRefused(row, str(error)))
+            self._post(ev.ForkRefused(row, str(error).removesuffix(".")))
         except OSError as error:  # no descriptors left for its channel
             self._post(ev.ForkRefused(row, error.strerror or str(error)))
 

@@ -26,7 +26,9 @@ def upstream(plan: Plan) -> Directive:
     options = plan.options
     block = [
         Directive(
-            "zone", (plan.upstream, _zone_size(plan)), comment="counts are shared by all workers of nginx"
+            "zone",
+            (plan.upstream, _zone_size(plan)),
+            comment="counts are shared by all workers of nginx",
         ),
         *_balance(options),
         *(_server(peer, options) for peer in plan.peers),
