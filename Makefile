@@ -6,12 +6,13 @@ COMPARED := .venv-compared
 AUDITORS := .venv-gixy-ng .venv-gixy-next
 TEST ?= tests
 N ?= 20
+RUNS ?= 1
 # Programs that the tests run against, each with its Debian package if that has another name.
 PEERS := bash curl nginx pgrep=procps ip=iproute2 unshare=util-linux nsenter=util-linux systemd-socket-activate=systemd systemd-analyze=systemd openssl \
 	redis-server postgres=postgresql logrotate ab=apache2-utils javac=default-jdk-headless mvn=maven chromium chromedriver=chromium-driver
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check unit repeat soak bench bench-reliability docs format clean
+.PHONY: help demo test check unit repeat soak bench bench-reliability bench-rolling docs format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +49,10 @@ bench: $(VENV)/.installed-test  ## measure what the docs claim
 
 bench-reliability: $(VENV)/.installed-test $(COMPARED)/.installed  ## compare failures with those of other servers; writes a page of the docs
 	$(BIN)/python -m benchmarks.reliability --page docs/reference/reliability.md
+
+bench-rolling: $(VENV)/.installed-test  ## ways to replace instances behind nginx, under load; RUNS=5 does each five times; writes a page of the docs
+	@sh tests/support/prepare_machine.sh $(PYTHON) nginx
+	$(BIN)/python -m benchmarks.rolling --runs $(RUNS) --write
 
 docs: $(VENV)/.installed-test  ## write the generated pages
 	$(BIN)/python -c "from tornado_multi.settings.reference import render_reference as r; print(r(), end='')" > docs/reference/options.md

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ def test_posts_through_nginx_and_reloads_all_succeed(
     path = tmp_path / "app.sock"
     made = cluster(workers=2, bind=["127.0.0.1:0"] if kind == "tcp" else [f"unix:{path}"])
     upstream = f"unix:{path}" if kind == "unix" else f"127.0.0.1:{made.port()}"
-    with nginx_before(upstream, tmp_path / "nginx", is_root=os.geteuid() == 0) as port:
+    with nginx_before(upstream, tmp_path / "nginx") as port:
         clients = [PostingClient(port, 63, 0.005) for _ in range(8)]
         results, reloads = post_through_reloads(
             clients, lambda: run_command(made, "reload").returncode == 0
@@ -44,7 +43,7 @@ def test_posts_through_nginx_while_workers_are_recycled(
     """800 POSTs to workers of 25 requests each: none fails."""
     made = cluster(workers=2, options=["--max-requests", "25"])
     upstream = f"127.0.0.1:{made.port()}"
-    with nginx_before(upstream, tmp_path / "nginx", is_root=os.geteuid() == 0) as port:
+    with nginx_before(upstream, tmp_path / "nginx") as port:
         clients = [PostingClient(port, 100, 0.0) for _ in range(8)]
         for client in clients:
             client.enough.set()

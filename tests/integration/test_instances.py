@@ -120,6 +120,32 @@ def test_a_connection_to_a_dead_instance_waits_for_its_successor(made: Cluster) 
     assert old != found["pid"]
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_an_instance_in_a_pause_refuses_connections(
+    cluster: StartCluster, tmp_path: Path, kind: str
+) -> None:
+    """A client, or a proxy, knows at once; the address is the same when it serves again."""
+    broken = tmp_path / "broken"
+    made = start_instances(
+        cluster,
+        2,
+        unix_dir=tmp_path if kind == "unix" else None,
+        app="fails_in_place:make_app",
+        environment={"BROKEN": str(broken)},
+    )
+    address = addresses(made)[1]
+    broken.touch()
+    os.kill(made.worker(1)["pid"], signal.SIGKILL)
+    eventually(lambda: made.workers("backoff"))
+    eventually(lambda: is_refused(address))
+    assert address == addresses(made)[1]
+    assert 0 == who(addresses(made)[0])["fork_id"]
+
+    broken.unlink()
+    assert 0 == run_command(made, "restart", "1").returncode
+    assert 1 == who(address)["fork_id"]
+
+
 def test_restart_replaces_one_instance(made: Cluster) -> None:
     """By its fork_id; the others are left alone."""
     before = made.worker_pids()

@@ -119,10 +119,37 @@ def test_a_killed_instance_is_not_shut_out(cluster: StartCluster, tmp_path: Path
         assert {0, 1, 2} == fork_ids(site)
 
 
+def test_an_instance_that_keeps_dying_costs_nobody_a_request(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """While it pauses it refuses connections, and nginx turns to the others at once."""
+    broken = tmp_path / "broken"
+    made = start_instances(
+        cluster,
+        3,
+        "--xheaders",
+        app="fails_in_place:make_app",
+        environment={"BROKEN": str(broken)},
+    )
+    with site_before(made, tmp_path / "nginx") as site:
+        broken.touch()
+        os.kill(made.worker(1)["pid"], signal.SIGKILL)
+        eventually(lambda: [row for row in made.workers("backoff") if row["retry_in_s"] > 1])
+        assert {0, 2} == fork_ids(site)
+        broken.unlink()
+        eventually(lambda: fork_ids(site) == {0, 1, 2}, within_s=60)
+
+
 def test_requests_are_balanced(cluster: StartCluster, tmp_path: Path) -> None:
-    """64 keep-alive connections, 6000 requests of 20 ms: each instance has its third, within 10 %."""
+    """64 keep-alive connections, 6000 requests of 20 ms: each instance has its third, within 10 %.
+
+    At a pace that two cores bear: beyond, least_conn rightly gives more to whoever has a core.
+    """
     made = start(cluster, tmp_path, "tcp")
-    with site_before(made, tmp_path / "nginx") as site, Crowd(site.port, SLOW, 64) as crowd:
+    with (
+        site_before(made, tmp_path / "nginx") as site,
+        Crowd(site.port, SLOW, 64, pace_s=0.1) as crowd,
+    ):
         crowd.goes_on(6000)
     counts = Counter({row["fork_id"]: row["requests"] for row in made.workers()})
     mean = counts.total() / 3

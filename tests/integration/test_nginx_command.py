@@ -19,6 +19,7 @@ from support.programs import require_program, require_root
 from support.waiting import eventually
 from tornado.testing import bind_unused_port
 
+from tornado_multi.deploy.nginx.plan import Private
 from tornado_multi.deploy.nginx.reloading import hash_served, workers_of
 
 if TYPE_CHECKING:
@@ -211,7 +212,9 @@ def test_a_reload_is_over_when_it_is_over(command: Command, pid_file: Path, tmp_
 
     assert 0 == done.returncode, done.stderr
     assert set() == set(before) & set(workers_of(master(pid_file)))
-    assert report["config_hash"] == hash_served(f"unix:{tmp_path}/private.sock")
+    assert report["config_hash"] == hash_served(
+        Private(f"unix:{tmp_path}/private.sock", "shop.private")
+    )
     assert len(before) == report["reload"]["workers_ended"]
     assert (tmp_path / ".upstream.conf.bak").exists()
 
@@ -314,12 +317,12 @@ def test_a_whole_file_is_loaded(command: Command, tmp_path: Path) -> None:
     require_root("make nginx's directories in /var/lib")
     assert 0 == command("--output", "nginx.conf").returncode
     with running_file(tmp_path / "nginx.conf", tmp_path) as pid_file:
-        socket = f"unix:{tmp_path}/private.sock"
-        old = eventually(lambda: hash_served(socket))
+        told_at = Private(f"unix:{tmp_path}/private.sock", "shop.private")
+        old = eventually(lambda: hash_served(told_at))
         done = command("--no-gzip", "--output", "nginx.conf", "--reload-nginx")
 
         assert 0 == done.returncode, done.stderr
-        assert hash_served(socket) not in {None, old}
+        assert hash_served(told_at) not in {None, old}
         assert workers_of(master(pid_file))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
 import ssl
+import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from support.certificates import Authority
-from support.instances import free_ports
+from support.instances import free_ports, start_instances
 from support.nginx_server import running_nginx
 from support.programs import require_program
 from websockets.exceptions import InvalidStatus
@@ -20,7 +22,7 @@ from websockets.sync.client import connect, unix_connect
 
 from tornado_multi.deploy.nginx.addresses import peers_of_listeners
 from tornado_multi.deploy.nginx.generate import configuration
-from tornado_multi.deploy.nginx.plan import Plan
+from tornado_multi.deploy.nginx.plan import Plan, Private
 from tornado_multi.deploy.nginx.program import find_program
 from tornado_multi.deploy.nginx.reloading import hash_served
 from tornado_multi.deploy.nginx.writing import render
@@ -43,7 +45,7 @@ class Site:
 
     port: int
     tls_port: int | None
-    private: str
+    private: Private
     config_hash: str | None
 
     def get(self, path: str = "/", host: str = "localhost", **headers: str) -> httpx.Response:
@@ -83,7 +85,7 @@ def site(
     text = "\n".join(render(part.directives) for part in parts)
     with running_nginx(text, directory):
         found = tls_port if has_tls else None
-        yield Site(port, found, plan.private_listen, parts[0].config_hash)
+        yield Site(port, found, plan.private, parts[0].config_hash)
 
 
 @pytest.fixture
@@ -193,6 +195,34 @@ def test_static_files_are_kept_as_long_as_their_url_says(shop: Cluster, tmp_path
         assert b"\r\n\r\nno" not in answer
 
 
+@pytest.mark.parametrize(("balance", "within"), [("round_robin", 0.02), ("least_conn", 0.25)])
+def test_instances_get_equal_shares(
+    cluster: StartCluster, tmp_path: Path, balance: str, within: float
+) -> None:
+    """Of 6,000 requests over 64 connections each of three instances gets about a third.
+
+    With least_conn whoever is faster gets more: some 2 to 11 % on a busy machine of two CPUs.
+    """
+    ab = require_program("ab", "apache2-utils")
+    made = start_instances(cluster, 3, app="says_who_asks:make_app")
+    with site(made, tmp_path / "nginx", balance=balance) as front:
+        done = subprocess.run(
+            [
+                *(ab, "-q", "-k", "-n", "6000", "-c", "64", "-l"),
+                *("-H", f"Host: localhost:{front.port}", f"http://127.0.0.1:{front.port}/"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    counts = [row["requests"] for row in made.status()["workers"]]
+
+    assert re.search(r"Failed requests: +0\n", done.stdout), done.stdout
+    assert "Non-2xx" not in done.stdout
+    assert 6000 == sum(counts)
+    assert all(abs(count - 2000) <= 2000 * within for count in counts), counts
+
+
 def test_a_rate_is_kept(shop: Cluster, tmp_path: Path) -> None:
     """Beyond rate and burst the answer is 429."""
     with site(shop, tmp_path / "nginx", rate_limit="1r/m", rate_burst=2) as front:
@@ -264,7 +294,7 @@ def test_a_service_on_a_unix_socket(cluster: StartCluster, tmp_path: Path) -> No
             ws.send("a")
             assert "a" == ws.recv()
         status = httpx.Client(
-            transport=httpx.HTTPTransport(uds=front.private.removeprefix("unix:"))
+            transport=httpx.HTTPTransport(uds=front.private.listen.removeprefix("unix:"))
         )
         with status:
             assert "Active connections" in status.get("http://localhost/status").text

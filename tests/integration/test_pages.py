@@ -21,7 +21,11 @@ CHECKOUT_PAGES = (
     "docs/explanation/two-bugs.md",
     "docs/explanation/one-connection-for-four.md",
 )
-ROOT_PAGES = ("docs/howto/behind-a-proxy.md", "docs/howto/run-as-another-user.md")
+ROOT_PAGES = (
+    "docs/howto/behind-a-proxy.md",
+    "docs/howto/nginx-and-instances.md",
+    "docs/howto/run-as-another-user.md",
+)
 """They need another group, or user, than our own."""
 
 CHECKOUT = "/srv/checkout"

@@ -26,9 +26,9 @@ class KeepingClient(threading.Thread):
     wrong once a byte was sent is a failure.
     """
 
-    def __init__(self, port: int, method: str, path: str) -> None:
+    def __init__(self, port: int, method: str, path: str, pace_s: float) -> None:
         super().__init__(daemon=True)
-        self._port, self._method, self._path = port, method, path
+        self._port, self._method, self._path, self._pace_s = port, method, path, pace_s
         self._leave = threading.Event()
         self.results: Counter[str] = Counter()
         self.reconnects = 0
@@ -49,7 +49,7 @@ class KeepingClient(threading.Thread):
             if kind != "200":
                 connection.close()
                 connection = None
-            pause(PACE_S)
+            pause(self._pace_s)
         if connection is not None:
             connection.close()
 
@@ -81,9 +81,11 @@ def _has_been_closed(connection: http.client.HTTPConnection) -> bool:
 class Crowd:
     """Some clients at work, as a context."""
 
-    def __init__(self, port: int, ways: Sequence[tuple[str, str]], each: int) -> None:
+    def __init__(
+        self, port: int, ways: Sequence[tuple[str, str]], each: int, pace_s: float = PACE_S
+    ) -> None:
         self.clients = [
-            KeepingClient(port, method, path) for method, path in ways for _ in range(each)
+            KeepingClient(port, method, path, pace_s) for method, path in ways for _ in range(each)
         ]
 
     def __enter__(self) -> Self:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tornado.testing import bind_unused_port
 
-from support.cluster import is_listening
 from support.processes import children
 from support.programs import require_program
 from support.waiting import eventually
@@ -18,33 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """
-daemon off;
-{user}
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    client_body_buffer_size 64k;
-    upstream app {{ server {upstream}; keepalive 16; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }}
+NGINX = os.environ.get("NGINX_PROGRAM", "nginx")
+"""Another version can be given, to see that it does the same."""
+IN_FRONT = """
+client_body_buffer_size 64k;
+upstream app {{ server {upstream}; keepalive 16; }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
     }}
 }}
 """
-
-
 SURROUNDINGS = """
 {user}
 pid {directory}/nginx.pid;
@@ -76,7 +62,7 @@ def running_nginx(text: str, directory: Path) -> Iterator[Path]:
 @contextmanager
 def running_file(file: Path, directory: Path) -> Iterator[Path]:
     """Run nginx with a whole file, whose pid file is ``nginx.pid`` there. Yields that."""
-    program = require_program("nginx", "nginx")
+    program = require_program(NGINX, "nginx")
     pid_file = directory / "nginx.pid"
     command = [program, "-p", str(directory), "-e", str(directory / "start.log"), "-c", str(file)]
     with (directory / "output").open("wb") as output:
@@ -96,30 +82,18 @@ def running_file(file: Path, directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def nginx_before(upstream: str, directory: Path, *, is_root: bool) -> Iterator[int]:
+def nginx_before(upstream: str, directory: Path) -> Iterator[int]:
     """Run nginx in front of ``127.0.0.1:PORT`` or ``unix:PATH``. Yields its own port.
 
     It keeps connections to the service, as the docs advise.
     """
-    program = require_program("nginx", "nginx")
-    directory.mkdir()
-    # Between this and nginx's own bind another process may take the port: nginx then says so.
+    port = unused_port()
+    with running_nginx(IN_FRONT.format(upstream=upstream, port=port), directory):
+        yield port
+
+
+def unused_port() -> int:
+    """Return a port for nginx. Until it binds, another process may take it: nginx then says so."""
     probe, port = bind_unused_port(address="127.0.0.1")
     probe.close()
-    file = directory / "nginx.conf"
-    user = "user root;" if is_root else ""  # whose directory it is
-    file.write_text(
-        CONFIGURATION.format(user=user, directory=directory, upstream=upstream, port=port)
-    )
-    with (directory / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [program, "-p", str(directory), "-e", str(directory / "error.log"), "-c", str(file)],
-            stderr=output,
-        )
-    try:
-        eventually(lambda: process.poll() is not None or is_listening(port))
-        assert process.poll() is None, (directory / "output").read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
+    return port

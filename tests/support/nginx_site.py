@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tornado.testing import bind_unused_port
-
-from support.cluster import is_listening
 from support.commands import run_command
-from support.programs import require_program
-from support.waiting import eventually
+from support.nginx_server import NGINX, running_file, unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from support.cluster import Cluster
-
-
-NGINX = os.environ.get("NGINX_PROGRAM", "nginx")
-"""Another version can be given, to see that it does the same."""
 
 
 class Site:
@@ -33,11 +24,7 @@ class Site:
         self._made = made
         self.directory = directory
         self.file = directory / "nginx.conf"
-        # Between this and nginx's own bind another process may take the port: nginx then says so.
-        probe, self.port = bind_unused_port(address="127.0.0.1")
-        other, self.secure_port = bind_unused_port(address="127.0.0.1")
-        probe.close()
-        other.close()
+        self.port, self.secure_port = unused_port(), unused_port()
         self._options = [
             *("--server-name", "127.0.0.1", "--server-name", "localhost"),
             *("--listen-address", "127.0.0.1"),
@@ -52,11 +39,10 @@ class Site:
             *options,
         ]
 
-    def generate(self, *more: str) -> subprocess.CompletedProcess[str]:
+    def generate(self, *more: str) -> None:
         """Write the configuration; *more* says where the service is, and what else to do."""
         done = run_command(self._made, "nginx", *self._options, *more)
         assert done.returncode == 0, done.stderr
-        return done
 
     def reload(self, *more: str) -> None:
         """Write it anew, and have the running nginx take it over."""
@@ -81,21 +67,7 @@ class Site:
 @contextmanager
 def site_before(made: Cluster, directory: Path, *options: str) -> Iterator[Site]:
     """Run nginx in front of a service that runs. Args: options: of the command ``nginx``."""
-    program = require_program(NGINX, "nginx")
     site = Site(made, directory, options)
     site.generate("--live")
-    with (directory / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(program, "-p", str(directory), "-e", str(directory / "error.log")),
-                *("-c", str(site.file), "-g", "daemon off;"),
-            ],
-            stderr=output,
-        )
-    try:
-        eventually(lambda: process.poll() is not None or is_listening(site.port))
-        assert process.poll() is None, (directory / "output").read_text()
+    with running_file(site.file, directory):
         yield site
-    finally:
-        process.terminate()
-        process.wait(30)

@@ -49,6 +49,7 @@ MASKS = {
     # Which worker answers is the kernel's choice, so neither its number nor its count is compared.
     "which worker answered": r'"fork_id": (?P<fork_id>\d+)\b',
     "which worker had a request to finish": r" worker fork_id=(?P<fork_id>\d+) .*: Drained ",
+    "workers of nginx, one per CPU": r", (?P<workers>\d+) old workers ended",
     "row of the status": (
         r"^\d+ (?P<pid>\d+|-) (?:\d+|-) (?:starting|ready|draining|backoff|stopped)"
         r" (?P<requests>\S+) \S+ \S+ (?P<beat>\S+) (?P<lag>\S+) (?P<pss>\S+) (?P<cpu>\S+)"

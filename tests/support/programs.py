@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def require_program(name: str, package: str) -> str:
@@ -24,6 +22,16 @@ def require_built(path: Path, how: str) -> str:
     """Return the path of what ``make`` puts into the repository, or skip the test."""
     if not path.exists():
         _lacking(f"there is no {path.name} here ({how}; make test does)")
+    return str(path)
+
+
+def require_tool(name: str) -> str:
+    """Return the path of a program that the test extra brings, or skip the test."""
+    path = shutil.which(name, path=str(Path(sys.executable).parent))
+    if path is None:
+        _lacking(
+            f"there is no {name} beside {sys.executable} (pip install '.[test]'; make test does)"
+        )
     return str(path)
 
 

@@ -27,12 +27,14 @@ class ServerProcess:
         *,
         prefix: Sequence[str] = (),
         death_signal: str = "KILL",
+        pass_fds: Sequence[int] = (),
     ) -> None:
         """Start it.
 
         Args:
             prefix: a command that becomes the one that is appended to it.
             death_signal: what the kernel sends it when the tests are gone.
+            pass_fds: what it inherits beside its standard streams.
         """
         self._log = log
         with log.open("ab") as file:
@@ -42,6 +44,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
 

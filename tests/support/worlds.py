@@ -183,12 +183,24 @@ class World:
                     assert number in state.hook_calls, effect
                 case ev.TellReadiness(row):
                     assert row in state.workers, effect
-                case ev.RefuseConnections(int(fork_id)):
-                    assert fork_id not in state.places, effect
-                    assert not self._serves(fork_id), "somebody serves there for a while yet"
-                case ev.CloseListeners(int(fork_id)):
-                    assert fork_id not in state.places, effect
-                    assert fork_id not in self._who_takes(), "a queue that somebody empties"
+                case _:
+                    self._check_listeners(effect)
+
+    def _check_listeners(self, effect: ev.Effect) -> None:
+        """Check what happens to the listener of one instance."""
+        state = self.state
+        match effect:
+            case ev.RefuseConnections(int(fork_id)):
+                assert fork_id not in state.places, effect
+                assert not self._serves(fork_id), "somebody serves there for a while yet"
+            case ev.SuspendListener(fork_id):
+                assert fork_id in state.places, effect
+                assert all(
+                    worker.leaving for worker in state.workers.values() if worker.fork_id == fork_id
+                ), "somebody serves there"
+            case ev.CloseListeners(int(fork_id)):
+                assert fork_id not in state.places, effect
+                assert fork_id not in self._who_takes(), "a queue that somebody empties"
 
     def _serves(self, fork_id: int) -> bool:
         """Tell whether a worker serves there that is not leaving yet."""
@@ -241,7 +253,7 @@ class World:
             case ev.KillZygote(generation):
                 if zygote := self.zygotes.get(generation):
                     self.end_zygote(zygote, KILLED)
-            case ev.RefuseConnections(int(fork_id)):
+            case ev.RefuseConnections(int(fork_id)) | ev.SuspendListener(fork_id):
                 self.refusing.add(fork_id)
             case ev.CloseListeners(None):
                 self.listening.clear()

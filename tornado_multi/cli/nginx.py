@@ -220,7 +220,7 @@ def _reload(
             message = f"nginx was not reloaded, it refuses its files: {tested.problem}."
             raise ProgramError(message, ExitCode.NO)
         taken = Running(pid, options.error_log).reload(
-            plan.private_listen,
+            plan.private,
             made.config_hash,
             drain_s=plan.settings.workers.drain_timeout_s + DRAIN_MARGIN_S,
             progress=lambda text: _show(text, show=show),
@@ -256,7 +256,7 @@ def _put_back(written: Written, asked: Asked) -> str:
 
 
 def _has_it(plan: Plan, made: Configuration) -> bool:
-    return made.config_hash is not None and hash_served(plan.private_listen) == made.config_hash
+    return made.config_hash is not None and hash_served(plan.private) == made.config_hash
 
 
 def _show(text: str, *, show: bool) -> None:

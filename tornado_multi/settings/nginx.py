@@ -301,7 +301,7 @@ class NginxSettings:
     private_listen: str | None = option(
         None,
         "Where nginx tells its own figures and which configuration it runs: unix:/path or "
-        "127.0.0.1:port. Default: unix:/run/NAME-nginx.sock.",
+        "127.0.0.1:port. Default: 127.0.0.1:18081, where services are told apart by name.",
         check=_check_private,
     )
     worker_processes: str = option(

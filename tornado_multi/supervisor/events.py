@@ -365,6 +365,13 @@ class RefuseConnections:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspendListener:
+    """Refuse connections to an instance that nobody serves for a while; its worker listens anew."""
+
+    fork_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseListeners:
     """Who leaves has taken what was queued: close for good."""
 
@@ -460,6 +467,7 @@ Effect = (
     | RestoreSettings
     | TellReadiness
     | RefuseConnections
+    | SuspendListener
     | CloseListeners
     | ReleaseZygote
     | KillZygote

@@ -5,6 +5,7 @@ In script mode each generation says which ones it has bound. Runs in: supervisor
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,9 @@ class ListenerSet:
         for listener in self._of(fork_id):
             listener.refuse()
 
+    def suspend(self, fork_id: int) -> None:
+        """Refuse connections to an instance until its next worker listens."""
+
     def shut(self, fork_id: int | None = None) -> None:
         """End listening in all processes that share the sockets. Args: as for ``refuse``."""
         for listener in self._of(fork_id):
@@ -109,6 +113,19 @@ class InstanceListeners(ListenerSet):
             listener = self._own[fork_id] = self._open(fork_id)
         return listener
 
+    def suspend(self, fork_id: int) -> None:
+        """Keep the address, and refuse connections: what was queued is reset, for nobody takes it.
+
+        A socket that has been shut can't listen again, so another one takes its place.
+        """
+        listener = self._own.get(fork_id)
+        if listener is not None:
+            listener.shut()
+            listener.close()
+            with contextlib.suppress(ListenError):  # then the next worker's start says so
+                del self._own[fork_id]
+                self._own[fork_id] = self._open(fork_id, is_listening=False)
+
     def open_for(self, fork_ids: Iterable[int]) -> None:
         """Open what these instances need, or nothing. Raises: ListenError: says which."""
         opened = []
@@ -122,9 +139,10 @@ class InstanceListeners(ListenerSet):
                 self._own.pop(fork_id).close()
             raise
 
-    def _open(self, fork_id: int) -> BoundListener:
+    def _open(self, fork_id: int, *, is_listening: bool = True) -> BoundListener:
+        backlog = self._backlog if is_listening else None
         try:
-            return open_listeners((self._bind_of(fork_id),), self._backlog, self._scheme)[0]
+            return open_listeners((self._bind_of(fork_id),), backlog, self._scheme)[0]
         except ListenError as error:
             raise ListenError(f"Instance {fork_id}: {error}") from error
 

@@ -94,11 +94,12 @@ class BoundListener:
 
 
 def open_listeners(
-    binds: tuple[str, ...], backlog: int, scheme: str = "http"
+    binds: tuple[str, ...], backlog: int | None, scheme: str = "http"
 ) -> list[BoundListener]:
     """Bind and listen on every address, or on none.
 
-    Args: scheme: http or https, for the addresses as people are shown them.
+    Args: backlog: None: only bind; connections are refused until somebody listens.
+        scheme: http or https, for the addresses as people are shown them.
     Raises: ListenError: one of them failed; the others are closed again.
     """
     fixed = [text for text in binds if getattr(parse_bind(text), "port", None) != 0]
@@ -117,7 +118,7 @@ def open_listeners(
     return opened
 
 
-def _open(text: str, bind: Bind, backlog: int, scheme: str) -> BoundListener:
+def _open(text: str, bind: Bind, backlog: int | None, scheme: str) -> BoundListener:
     try:
         match bind:
             case TcpBind():
@@ -144,7 +145,7 @@ def _open(text: str, bind: Bind, backlog: int, scheme: str) -> BoundListener:
         raise ListenError(message) from error
 
 
-def _open_tcp(bind: TcpBind, backlog: int, scheme: str) -> BoundListener:
+def _open_tcp(bind: TcpBind, backlog: int | None, scheme: str) -> BoundListener:
     try:
         found = socket.getaddrinfo(
             bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -162,14 +163,15 @@ def _open_tcp(bind: TcpBind, backlog: int, scheme: str) -> BoundListener:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
         sock.bind(address)
-        sock.listen(backlog)
+        if backlog is not None:
+            sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
     return BoundListener(sock, describe(sock, scheme))
 
 
-def _open_unix(bind: UnixBind, backlog: int) -> BoundListener:
+def _open_unix(bind: UnixBind, backlog: int | None) -> BoundListener:
     group_id = -1
     if bind.group is not None:
         try:
@@ -197,7 +199,8 @@ def _open_unix(bind: UnixBind, backlog: int) -> BoundListener:
         if group_id != -1:
             os.chown(bind.path, -1, group_id)
         os.chmod(bind.path, bind.mode)
-        sock.listen(backlog)
+        if backlog is not None:
+            sock.listen(backlog)
     except BaseException:
         listener.close()
         raise
@@ -225,7 +228,7 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _open_inherited(bind: FdBind, backlog: int, scheme: str) -> BoundListener:
+def _open_inherited(bind: FdBind, backlog: int | None, scheme: str) -> BoundListener:
     if bind.fd < FIRST_INHERITED_FD:
         message = f"Can't listen on fd://{bind.fd}: 0, 1 and 2 are the standard streams."
         raise ListenError(message)
@@ -249,7 +252,8 @@ def _open_inherited(bind: FdBind, backlog: int, scheme: str) -> BoundListener:
         raise ListenError(message)
     try:
         sock.setblocking(False)
-        sock.listen(backlog)  # also on one that listens already: sets the backlog
+        if backlog is not None:
+            sock.listen(backlog)  # also on one that listens already: sets the backlog
     except BaseException:
         sock.close()
         raise

@@ -58,6 +58,7 @@ def reconcile(state: State, now_s: float) -> Iterator[ev.Effect]:
         yield from _fill_places(state, zygote, now_s)
     elif _needs_zygote(state) and (state.zygote_retry_at_s or now_s) <= now_s:
         yield start_zygote(state, now_s)
+    yield from _suspend_listeners(state)
     yield from _send_canary(state, now_s)
     yield from advance(state, now_s)
 
@@ -200,6 +201,22 @@ def _close_listeners(state: State) -> Iterator[ev.Effect]:
     state.listeners_to_close = [item for item in state.listeners_to_close if item in taking]
 
 
+def _suspend_listeners(state: State) -> Iterator[ev.Effect]:
+    """Let an instance in a pause refuse connections: a queue that nobody takes from would hold them.
+
+    A proxy turns to another instance at once then.
+    """
+    if not state.limits.has_own_listeners:
+        return
+    served = _by_place(state).keys()
+    has_no_zygote = filling_zygote(state) is None and state.zygote_retry_at_s is not None
+    for place in state.places.values():
+        is_paused = place.retry_at_s is not None or has_no_zygote
+        if is_paused and place.fork_id not in {*served, *state.suspended_listeners}:
+            state.suspended_listeners.append(place.fork_id)
+            yield ev.SuspendListener(place.fork_id)
+
+
 def _fill_places(state: State, zygote: Zygote, now_s: float) -> Iterator[ev.Effect]:
     """Start what is missing: at once where nobody serves, else as many as the surge allows."""
     by_place = _by_place(state)
@@ -272,6 +289,8 @@ def _fork(
     state: State, zygote: Zygote, place: Place, now_s: float, *, is_canary: bool = False
 ) -> ev.Effect:
     place.retry_at_s = place.put_off_s = None
+    if place.fork_id in state.suspended_listeners:
+        state.suspended_listeners.remove(place.fork_id)
     row = state.free_row(MAX_ROWS)
     state.workers[row] = Worker(
         row=row,

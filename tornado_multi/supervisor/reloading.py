@@ -101,6 +101,8 @@ def scale(state: State, desired_workers: int) -> None:
         place = state.places.pop(fork_id)
         if state.limits.has_own_listeners:
             state.listeners_to_close.append(fork_id)
+        if fork_id in state.suspended_listeners:
+            state.suspended_listeners.remove(fork_id)
         state.past_requests += place.past_requests
         state.past_recycled += place.recycled
 

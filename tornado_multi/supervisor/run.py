@@ -268,6 +268,8 @@ class Supervisor:
                 self._children.tell_worker(row, msg.Readiness(wants_requests))
             case ev.RefuseConnections(fork_id):
                 self._listeners.refuse(fork_id)
+            case ev.SuspendListener(fork_id):
+                self._listeners.suspend(fork_id)
             case ev.CloseListeners(fork_id):
                 self._listeners.shut(fork_id)
             case ev.KillWorker(row):

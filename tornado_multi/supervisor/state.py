@@ -318,6 +318,8 @@ class State:
     hurried_at_s: float | None = None
     """Monotonic. When the stop became a hurried one."""
     listeners_closed: bool = False
+    suspended_listeners: list[int] = field(default_factory=list)
+    """fork_ids whose own listener refuses connections until a worker listens."""
     listeners_to_close: list[int] = field(default_factory=list)
     """fork_ids that a scale-down took away, whose own listener is still open."""
     stop_forced: bool = False

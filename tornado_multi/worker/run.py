@@ -101,6 +101,9 @@ async def _live(assignment: Assignment, worker: Worker) -> int:
             _report_failed_boot(assignment, error)
             return int(ExitCode.BOOT_FAILED)
         renew_logs()  # the factory may have set up logging in its own way
+        if assignment.settings.instances.is_asked:
+            for _, sock in assignment.listeners:  # after a pause it does not listen yet
+                sock.listen(assignment.settings.listen.backlog)
         server.add_sockets([sock for _, sock in assignment.listeners])
         worker.become_ready(_hooks(assignment))
         await worker.told_to_leave

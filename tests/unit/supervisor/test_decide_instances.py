@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from support.histories import (
     COMMAND,
+    CRASHED,
     INT,
     KILLED,
     LEFT,
@@ -103,6 +104,44 @@ def test_workers_that_share_listeners_close_none() -> None:
         for effect in seen.all_effects
         if isinstance(effect, ev.RefuseConnections | ev.CloseListeners)
     ]
+
+
+def test_an_instance_in_a_pause_refuses_connections() -> None:
+    """Nobody would take them from its queue; when the next worker is due, it is no affair of ours."""
+    died: list[Moment] = [(1.0, ev.WorkerEnded(1, CRASHED, 0))]
+    seen = instances(2).then(*died)
+    assert ev.SuspendListener(1) in seen.effects, "one young death is a pause of a second"
+
+    seen.then((1.5, ev.DeadlinePassed()))
+    assert ev.SuspendListener(1) not in seen.effects, "once is enough"
+
+    seen.then((3.0, ev.DeadlinePassed()))
+    assert ev.ForkWorker(1, 1, 1) in seen.effects
+    assert [] == seen.state.suspended_listeners
+
+    seen.then((3.1, ev.WorkerEnded(1, CRASHED, 0)))
+    assert ev.SuspendListener(1) in seen.effects
+
+
+def test_instances_without_a_zygote_for_long_refuse_connections() -> None:
+    """As long as its next try is put off; one that imports is waited for."""
+    seen = instances(1).then(
+        (99.0, ev.ZygoteEnded(1, KILLED)), (99.1, ev.WorkerEnded(0, KILLED, 0))
+    )
+    assert ev.StartZygote(2) in seen.all_effects
+    assert ev.SuspendListener(0) not in seen.all_effects
+
+    seen.then(
+        (99.2, ev.ZygoteLoadFailed(2, "no", "", usage=False)), (99.3, ev.ZygoteEnded(2, LEFT))
+    )
+    assert ev.SuspendListener(0) in seen.all_effects
+
+
+def test_workers_that_share_listeners_suspend_none() -> None:
+    """The others take what comes."""
+    seen = replay(serving(2), workers=2).then((1.0, ev.WorkerEnded(1, CRASHED, 0)))
+
+    assert not [item for item in seen.all_effects if isinstance(item, ev.SuspendListener)]
 
 
 # --- an end that is announced ---------------------------------------------------------------------

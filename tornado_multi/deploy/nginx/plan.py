@@ -23,6 +23,18 @@ MOST_UPSTREAM_KEEPALIVE_S = 60.0
 SHARE_OF_IDLE = 0.8
 """Of the service's own patience with idle connections: nginx must be the first to close one, or a
 request of it could meet the close. 75 s become 60 s."""
+PRIVATE_LISTEN = "127.0.0.1:18081"
+"""No unix socket: an nginx that is killed leaves it behind, and then does not start any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """Where nginx tells its figures, and which configuration it runs."""
+
+    listen: str
+    """``unix:/path`` or ``127.0.0.1:port``."""
+    name: str
+    """The host name to ask for: several services may share the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +65,8 @@ class Plan:
         return self.options.certificate is not None
 
     @property
-    def private_listen(self) -> str:
-        """Where nginx tells its figures and its hash."""
-        return self.options.private_listen or f"unix:/run/{self.name}-nginx.sock"
+    def private(self) -> Private:
+        return Private(self.options.private_listen or PRIVATE_LISTEN, f"{self.name}.private")
 
     @property
     def upstream_url(self) -> str:

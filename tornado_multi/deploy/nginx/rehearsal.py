@@ -112,7 +112,7 @@ class Rehearsal:
     def _temporary_paths(self) -> list[Directive]:
         return [
             Directive(f"{name}_temp_path", (f"{self.directory}/{name}",))
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            for name in TEMPORARY_PATHS
         ]
 
 

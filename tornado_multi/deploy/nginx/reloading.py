@@ -23,6 +23,8 @@ from tornado_multi.process.exit_codes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tornado_multi.deploy.nginx.plan import Private
+
 TAKE_OVER_S = 15.0
 """Time for the new workers to come; they took 11-30 ms."""
 WRONG_ANSWERS_S = 3.0
@@ -52,7 +54,7 @@ class Running:
 
     def reload(
         self,
-        listen: str | None,
+        told_at: Private,
         config_hash: str | None,
         *,
         drain_s: float,
@@ -62,7 +64,7 @@ class Running:
         """Send SIGHUP and wait.
 
         Args:
-            listen: the private listener that tells the hash.
+            told_at: the private listener that tells the hash.
             config_hash: what it is to tell; None: the configuration has none.
             drain_s: time that old workers may take after the new ones have come.
         Raises: ProgramError: nginx keeps the old configuration, or old workers stay.
@@ -73,7 +75,7 @@ class Running:
         with contextlib.ExitStack() as stack:
             left = _pidfds(before, stack)
             self._send_hup()
-            self._wait_for_new(listen, config_hash, set(before), began_s + TAKE_OVER_S, clock)
+            self._wait_for_new(told_at, config_hash, set(before), began_s + TAKE_OVER_S, clock)
             deadline_s = clock() + drain_s
             while left:
                 progress(f"nginx has taken it over, {len(left)} of its old workers finish ...")
@@ -96,7 +98,7 @@ class Running:
 
     def _wait_for_new(
         self,
-        listen: str | None,
+        told_at: Private,
         config_hash: str | None,
         before: set[int],
         deadline_s: float,
@@ -111,7 +113,7 @@ class Running:
         wrong_since_s: float | None = None
         while True:
             has_new = bool(set(workers_of(self.pid)) - before)
-            told = hash_served(listen) if has_new and listen and config_hash else None
+            told = hash_served(told_at) if has_new and config_hash else None
             if has_new and (config_hash is None or told == config_hash):
                 return
             now_s = clock()
@@ -181,11 +183,11 @@ def workers_of(master: int) -> list[int]:
     return []
 
 
-def hash_served(listen: str) -> str | None:
+def hash_served(told_at: Private) -> str | None:
     """Ask nginx which configuration it runs; None: no answer."""
-    with contextlib.suppress(OSError), _connect(listen) as sock:
+    with contextlib.suppress(OSError), _connect(told_at.listen) as sock:
         sock.settimeout(ANSWER_TIMEOUT_S)
-        sock.sendall(f"GET {HASH_PATH} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        sock.sendall(f"GET {HASH_PATH} HTTP/1.0\r\nHost: {told_at.name}\r\n\r\n".encode())
         answer = b""
         while len(answer) < ONE_ANSWER_BYTES and (data := sock.recv(ONE_ANSWER_BYTES)):
             answer += data

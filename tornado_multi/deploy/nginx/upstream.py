@@ -53,8 +53,8 @@ def _zone_size(plan: Plan) -> str:
 def private_server(plan: Plan, config_hash: str) -> Directive:
     """Return the server that tells nginx's figures and which configuration it runs."""
     block = (
-        Directive("listen", (plan.private_listen,)),
-        Directive("server_name", ("localhost",)),
+        Directive("listen", (plan.private.listen,)),
+        Directive("server_name", (plan.private.name,)),
         Directive("access_log", ("off",)),
         Directive(
             "location",
@@ -69,7 +69,7 @@ def private_server(plan: Plan, config_hash: str) -> Directive:
         Directive("location", ("/",), (Directive("return", ("404",)),)),
     )
     comment = "For this machine only: figures, and the hash of this file."
-    if plan.private_listen.startswith("unix:"):
+    if plan.private.listen.startswith("unix:"):
         comment += (
             " An nginx that was killed leaves the socket behind: remove it before the next start."
         )
@@ -78,7 +78,7 @@ def private_server(plan: Plan, config_hash: str) -> Directive:
 
 def _this_machine(plan: Plan) -> tuple[Directive, ...]:
     """Say once more, for an address with a port, who may read the figures."""
-    if plan.private_listen.startswith("unix:"):
+    if plan.private.listen.startswith("unix:"):
         return ()
     return (
         Directive("allow", ("127.0.0.0/8",)),

@@ -17,7 +17,12 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m tornado_multi.testing.dubbo",
         description="A Dubbo provider with com.example.AccountService, for demos and tests.",
     )
-    parser.add_argument("--port", type=int, default=20880, help="on 127.0.0.1; 0: any free one")
+    parser.add_argument("--port", type=int, default=20880, help="0: any free one")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; a container that others ask needs 0.0.0.0 (default: %(default)s)",
+    )
     parser.add_argument("--version", choices=DIALECTS, default="2.6.12", help="whose text to speak")
     parser.add_argument(
         "--delay-ms",
@@ -48,12 +53,14 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     if chosen.leave_with_parent:
         die_with_parent_thread(signal.SIGTERM)
-    made = DubboProvider(dialect=DIALECTS[chosen.version], faults=faults, port=chosen.port)
+    made = DubboProvider(
+        dialect=DIALECTS[chosen.version], faults=faults, host=chosen.host, port=chosen.port
+    )
     try:
         made.start()
     except OSError as error:
         sys.exit(
-            f"No provider on 127.0.0.1:{chosen.port}: {os.strerror(error.errno or 0)}. Take another --port."
+            f"No provider on {chosen.host}:{chosen.port}: {os.strerror(error.errno or 0)}. Take another --port."
         )
     print(f"com.example.AccountService on dubbo://{made.address}", flush=True)
     signal.sigwait(signals)
