@@ -227,6 +227,22 @@ def test_an_instance_that_comes_back_at_once_is_there_for_all(made: Cluster) -> 
     assert address == addresses(made)[2]
 
 
+def test_nobody_is_let_in_while_the_service_stops(made: Cluster) -> None:
+    """A scale-up by signal opens nothing then: no instance would ever come to take the connection."""
+    found = addresses(made)
+    slow = connection_to(found[0])
+    slow.request("GET", "/slow?s=2")
+    eventually(lambda: made.worker(0)["in_flight"] == 1)
+    made.signal(signal.SIGTERM)
+    eventually(lambda: made.workers("draining"))
+    made.signal(signal.SIGTTIN)
+
+    assert set(addresses(made)) == set(found)
+    assert b"done" == slow.getresponse().read()
+    slow.close()
+    assert 0 == made.process.wait(30)
+
+
 def run_in_background(made: Cluster, *arguments: str) -> Any:
     thread = threading.Thread(target=run_command, args=[made, *arguments])
     thread.start()

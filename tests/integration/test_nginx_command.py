@@ -89,14 +89,14 @@ def test_a_file_is_written_once_and_its_predecessor_kept(command: Command, tmp_p
     first = command("--output", "link.conf")
     second = command("--output", "link.conf")
 
-    assert (0, f"link.conf: written, the old one is {real}.bak\n") == (
+    assert (0, f"link.conf: written, the old one is {tmp_path}/.real.conf.bak\n") == (
         first.returncode,
         first.stdout,
     )
     assert (0, "link.conf: unchanged\n") == (second.returncode, second.stdout)
     assert "upstream shop {" in real.read_text()
-    assert "# by hand\n" == (tmp_path / "real.conf.bak").read_text()
-    assert {0o640} == {path.stat().st_mode & 0o777 for path in tmp_path.glob("real.conf*")}
+    assert "# by hand\n" == (tmp_path / ".real.conf.bak").read_text()
+    assert {0o640} == {path.stat().st_mode & 0o777 for path in tmp_path.glob("*real.conf*")}
     assert (tmp_path / "link.conf").is_symlink()
 
 
@@ -216,7 +216,7 @@ def test_a_reload_is_over_when_it_is_over(command: Command, pid_file: Path, tmp_
         Private(f"unix:{tmp_path}/private.sock", "shop.private")
     )
     assert len(before) == report["reload"]["workers_ended"]
-    assert (tmp_path / "upstream.conf.bak").exists()
+    assert (tmp_path / ".upstream.conf.bak").exists()
 
 
 def test_the_part_without_a_hash_is_waited_for_too(command: Command, pid_file: Path) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from support.cluster import REPOSITORY
 from support.nginx_examples import EXAMPLES, OPTIONS, example, pairwise
+from support.nginx_examples import plan as make_plan
 from support.nginx_server import running_nginx
 from support.programs import require_built, require_program
 
@@ -20,6 +21,8 @@ from tornado_multi.deploy.nginx.generate import configuration
 from tornado_multi.deploy.nginx.program import find_program, rehearse
 from tornado_multi.deploy.nginx.tree import Directive
 from tornado_multi.deploy.nginx.writing import render
+from tornado_multi.settings.model import InstanceSettings, Settings
+from tornado_multi.settings.nginx import NginxSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +57,26 @@ def test_nginx_takes_every_pair_of_options(program: Program) -> None:
             assert () == tested.warnings, text
 
     assert len(plans) >= max(len(values) for values in OPTIONS.values()) ** 2
+
+
+@pytest.mark.parametrize(
+    ("app", "count", "name"),
+    [
+        ("shop:a", "2000", "shop.example.com"),
+        (f"{'long_' * 12}name:a", "1", "shop.example.com"),
+        ("shop:a", "1", f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}"),
+    ],
+)
+def test_nginx_has_room_for_what_is_large(
+    program: Program, app: str, count: str, name: str
+) -> None:
+    """Many servers, a long name of the service, a long name of the host."""
+    settings = Settings(app=app, instances=InstanceSettings(count=count, first_port=8001))
+    options = NginxSettings(server_name=(name,), static=("/static/=/srv",), rate_limit="5r/s")
+    large = make_plan(settings, options, program.nginx)
+
+    tested = rehearse(program, configuration(large).directives, is_part=False)
+    assert (None, ()) == (tested.problem, tested.warnings)
 
 
 def test_a_test_does_not_touch_the_machine(program: Program, tmp_path: Path) -> None:

@@ -108,6 +108,10 @@ class World:
         )
         asked = workers if self.is_script else None
         self.state = initial_state(workers, self.limits, asked_workers=asked)
+        self.listening = set(range(workers))
+        """fork_ids of the instances whose own listener is open."""
+        self.refusing: set[int] = set()
+        """Those of them whose listener lets no connection begin."""
         self.inbox: deque[ev.Event] = deque()
         self.zygotes: dict[int, FakeZygote] = {}
         self.workers: dict[int, FakeWorker] = {}
@@ -188,6 +192,7 @@ class World:
         match effect:
             case ev.RefuseConnections(int(fork_id)):
                 assert fork_id not in state.places, effect
+                assert not self._serves(fork_id), "somebody serves there for a while yet"
             case ev.SuspendListener(fork_id):
                 assert fork_id in state.places, effect
                 assert all(
@@ -196,6 +201,13 @@ class World:
             case ev.CloseListeners(int(fork_id)):
                 assert fork_id not in state.places, effect
                 assert fork_id not in self._who_takes(), "a queue that somebody empties"
+
+    def _serves(self, fork_id: int) -> bool:
+        """Tell whether a worker serves there that is not leaving yet."""
+        return any(
+            worker.fork_id == fork_id and worker.state is WorkerState.READY and not worker.leaving
+            for worker in self.state.workers.values()
+        )
 
     def _who_takes(self) -> set[int]:
         """Return the fork_ids whose listener somebody accepts from, or will."""
@@ -225,7 +237,7 @@ class World:
         ]
         assert len(idle) <= (1 if reload is None else 2), "zygotes that nobody lets go"
 
-    def perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one explicit dispatch
+    def perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912, PLR0915 - one explicit dispatch
         match effect:
             case ev.StartZygote(generation):
                 if self.misfortune(0.05):
@@ -241,7 +253,16 @@ class World:
             case ev.KillZygote(generation):
                 if zygote := self.zygotes.get(generation):
                     self.end_zygote(zygote, KILLED)
-            case ev.ForkWorker(generation, row, _):
+            case ev.RefuseConnections(int(fork_id)) | ev.SuspendListener(fork_id):
+                self.refusing.add(fork_id)
+            case ev.CloseListeners(None):
+                self.listening.clear()
+            case ev.CloseListeners(int(fork_id)):
+                self.listening.discard(fork_id)
+                self.refusing.discard(fork_id)
+            case ev.ForkWorker(generation, row, fork_id):
+                self.listening.add(fork_id)
+                self.refusing.discard(fork_id)
                 is_new = self.is_of_reload(generation)
                 stubborn = self.misfortune(0.1, is_new=is_new)
                 self.workers[row] = FakeWorker(row, alive=False, is_new=is_new, stubborn=stubborn)
@@ -306,6 +327,7 @@ class World:
             surge = "1"
         limits = dataclasses.replace(self.limits, max_surge=surge)
         desired = None if self.calm or self.is_script else desired
+        self.listening |= set(range(desired or 0))
         return ev.SettingsRead(limits, desired, ("a note",))
 
     def end_zygote(self, zygote: FakeZygote, end: ProcessEnd) -> None:
@@ -460,7 +482,10 @@ class World:
             case 0:
                 return ev.ReloadAsked("SIGHUP")
             case 1:
-                return ev.ScaleAsked(self.random.randint(1, MOST_WORKERS))
+                wanted = self.random.randint(1, MOST_WORKERS)
+                if self.state.phase in {Phase.BOOTING, Phase.SERVING}:
+                    self.listening |= set(range(wanted))
+                return ev.ScaleAsked(wanted)
             case 2:
                 return ev.ReopenAsked()
             case 3:

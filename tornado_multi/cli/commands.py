@@ -118,7 +118,7 @@ NginxCheck = Annotated[
 Output = Annotated[
     str | None,
     Parameter(
-        help="Write this file, tested and at one stroke; what was there before is kept as FILE.bak."
+        help="Write this file, tested and at one stroke; what was there before is kept as .FILE.bak."
     ),
 ]
 ReloadNginx = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado_multi.control.client import ControlError, connect
 from tornado_multi.control.protocol import Request
-from tornado_multi.deploy.files import Written, write_whole
+from tornado_multi.deploy.files import Written, alone, write_whole
 from tornado_multi.deploy.nginx.addresses import peers_of, peers_of_listeners
 from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.generate import configuration
@@ -78,25 +78,37 @@ def _nginx(settings: Settings, options: NginxSettings, asked: Asked) -> int:
         else:
             print(text, end="")
         return int(ExitCode.DONE)
-    written = _write(asked.output, text)
+    with alone(asked.output, _say_that_we_wait):
+        report = _put_to_use(program, plan, made, asked, asked.output)
+    if asked.as_json:
+        print(json.dumps({**report, "is_checked": is_checked}, ensure_ascii=False))
+    return int(ExitCode.DONE)
+
+
+def _put_to_use(
+    program: Program | None, plan: Plan, made: Configuration, asked: Asked, output: str
+) -> dict[str, Any]:
+    """Write the file and, if asked to, let nginx load it. Returns what is to be told."""
+    written = _write(output, made.text())
     report: dict[str, Any] = {
-        "output": asked.output,
+        "output": output,
         "is_changed": written.is_changed,
         "backup": written.backup,
-        "is_checked": is_checked,
         "config_hash": made.config_hash,
         "notes": made.notes,
         "reload": None,
     }
     if not asked.as_json:
         kept = f", the old one is {written.backup}" if written.backup else ""
-        print(f"{asked.output}: {'written' + kept if written.is_changed else 'unchanged'}")
+        print(f"{output}: {'written' + kept if written.is_changed else 'unchanged'}")
     if asked.reload:
         assert program is not None
         report["reload"] = _reload(program, plan, made, written, asked)
-    if asked.as_json:
-        print(json.dumps(report, ensure_ascii=False))
-    return int(ExitCode.DONE)
+    return report
+
+
+def _say_that_we_wait(directory: str) -> None:
+    print(f"tornado-multi: Waiting for another one, which writes in {directory}.", file=sys.stderr)
 
 
 def _program(options: NginxSettings, *, needed: bool) -> tuple[Program | None, Nginx]:
@@ -217,8 +229,7 @@ def _reload(
         _show("", show=show)
         back = ""
         if written.is_changed and "serves the new configuration" not in str(error):
-            written.undo()
-            back = f" {asked.output} is as it was before."
+            back = f" {_put_back(written, asked)}"
         raise ProgramError(f"{error}{back}", error.exit_code) from error
     _show("", show=show)
     if not asked.as_json:
@@ -240,6 +251,16 @@ def _reload(
         "workers_ended": taken.workers_ended,
         "workers_left": list(taken.workers_left),
     }
+
+
+def _put_back(written: Written, asked: Asked) -> str:
+    """Undo it. Returns what has become of the file, as a sentence."""
+    try:
+        written.undo()
+    except OSError as error:
+        where = f"; the old one is {written.backup}" if written.backup else ""
+        return f"{asked.output} can't be put back as it was before: {error.strerror}{where}."
+    return f"{asked.output} is as it was before."
 
 
 def _has_it(plan: Plan, made: Configuration) -> bool:

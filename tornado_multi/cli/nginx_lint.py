@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "/dev/stdin"
 """As the command line's - is handed over."""
+MOST_FILE_BYTES = 16 * 1024 * 1024
+"""No configuration is as large; a device such as /dev/zero never ends."""
 
 
 class Files:
@@ -30,8 +33,11 @@ class Files:
 
     def read(self, path: str) -> str:
         with open(path, "rb") as file:
-            # nginx doesn't mind the encoding, so that any bytes must pass.
-            return file.read().decode("utf-8", "surrogateescape")
+            data = file.read(MOST_FILE_BYTES + 1)
+        if len(data) > MOST_FILE_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {MOST_FILE_BYTES} bytes")
+        # nginx doesn't mind the encoding, so that any bytes must pass.
+        return data.decode("utf-8", "surrogateescape")
 
     def glob(self, pattern: str) -> list[str]:
         return sorted(glob.glob(pattern))

@@ -57,17 +57,26 @@ def _check_host(host: str) -> None:
 
 
 def _check_address(text: str) -> None:
+    message = "must be an IPv4 or IPv6 address of this machine, without a port"
     try:
         ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
-        message = "must be an IPv4 or IPv6 address of this machine, without a port"
         raise ValueError(message) from None
+    if "%" in text:
+        message += " and without a zone such as %eth0, which nginx does not know"
+        raise ValueError(message)
 
 
 def check_path(text: str) -> None:
     """Raises: ValueError: no absolute path of a URL, or one that a browser would not send so."""
     if not text.startswith("/") or not text.isprintable() or set(text) & set(' ?#"\\'):
         message = "must be a path that begins with /, without spaces, ?, # and quotes"
+        raise ValueError(message)
+    if "%" in text:
+        message = "must be a path as nginx compares it: with the letter itself, not with its %XX"
+        raise ValueError(message)
+    if "//" in text or {".", ".."} & set(text.split("/")):
+        message = "must be a path as nginx compares it: without //, /./ and /../"
         raise ValueError(message)
 
 

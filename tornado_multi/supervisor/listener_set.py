@@ -103,9 +103,13 @@ class InstanceListeners(ListenerSet):
     def own(self, fork_id: int) -> BoundListener:
         """Return the listener of an instance, opened if need be. Raises: ListenError."""
         listener = self._own.get(fork_id)
-        if listener is None or (listener.is_refusing and not listener.allow()):
+        if (
+            listener is None
+            or listener.has_lost_its_path()
+            or (listener.is_refusing and not listener.allow())
+        ):
             if listener is not None:  # who leaves still holds it, and takes what is queued
-                listener.close()
+                self._own.pop(fork_id).close()
             listener = self._own[fork_id] = self._open(fork_id)
         return listener
 

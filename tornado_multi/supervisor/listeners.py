@@ -70,6 +70,10 @@ class BoundListener:
         self.is_refusing = False
         return True
 
+    def has_lost_its_path(self) -> bool:
+        """Tell whether somebody has removed a unix socket's file: nobody can connect any more."""
+        return self.unlink_path is not None and not os.path.lexists(self.unlink_path)
+
     def shut(self) -> None:
         """End listening in all processes that share the socket."""
         if not self.is_inherited:

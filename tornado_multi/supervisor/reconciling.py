@@ -172,8 +172,20 @@ def _take_away(state: State, worker: Worker, now_s: float) -> Iterator[ev.Effect
         worker.leave_at_s = now_s + delay_s
         yield ev.TellReadiness(worker.row, wants_requests=False)
     if worker.leave_at_s is None or worker.leave_at_s <= now_s:
-        yield ev.RefuseConnections(worker.fork_id)
+        if not _has_another_that_serves(state, worker):
+            yield ev.RefuseConnections(worker.fork_id)
         yield from tell_to_leave(state, worker, state.limits.drain_timeout_s, now_s)
+
+
+def _has_another_that_serves(state: State, worker: Worker) -> bool:
+    """Tell whether somebody else takes from the same listener: its predecessor, whose delay runs."""
+    return any(
+        other is not worker
+        and other.fork_id == worker.fork_id
+        and other.state is WorkerState.READY
+        and not other.leaving
+        for other in state.workers.values()
+    )
 
 
 def _close_listeners(state: State) -> Iterator[ev.Effect]:

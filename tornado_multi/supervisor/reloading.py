@@ -164,6 +164,7 @@ def fail_reload(state: State, failure: Failure, now_s: float) -> Iterator[ev.Eff
     # Not if somebody has scaled since.
     if reload.old_desired_workers is not None and state.desired_workers == reload.desired_workers:
         scale(state, reload.old_desired_workers)
+    _give_back_listeners(state, reload)
     state.oldest_wanted = 0
     new = range(reload.base_generation + 1, state.generation + 1)
     if not _can_go_back(state, reload):
@@ -186,6 +187,13 @@ def fail_reload(state: State, failure: Failure, now_s: float) -> Iterator[ev.Eff
         starting = worker.state is WorkerState.STARTING and not worker.leaving
         if starting and worker.generation in new:
             yield from tell_to_leave(state, worker, 0.0, now_s)
+
+
+def _give_back_listeners(state: State, reload: Reload) -> None:
+    """Have the listeners closed that were opened for instances which will not come."""
+    if state.limits.has_own_listeners and reload.desired_workers is not None:
+        not_to_come = set(range(reload.desired_workers)) - set(state.places)
+        state.listeners_to_close += sorted(not_to_come - set(state.listeners_to_close))
 
 
 def _can_go_back(state: State, reload: Reload) -> bool:

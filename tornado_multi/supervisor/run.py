@@ -35,7 +35,7 @@ from tornado_multi.supervisor.decide import initial_state, next_deadline_s, step
 from tornado_multi.supervisor.hangs import HangReports
 from tornado_multi.supervisor.listeners import ListenError
 from tornado_multi.supervisor.service_manager import moment_of
-from tornado_multi.supervisor.state import Limits, WorkerState
+from tornado_multi.supervisor.state import Limits, Phase, WorkerState
 from tornado_multi.supervisor.watching import watch
 from tornado_multi.supervisor.wording import worker_name
 
@@ -307,7 +307,7 @@ class Supervisor:
             command = msg.Fork(row, fork_id, is_canary, address)
             self._children.fork_worker(generation, command, sock)
         except ListenError as error:
-            self._post(ev.ForkRefused(row, str(error)))
+            self._post(ev.ForkRefused(row, str(error).removesuffix(".")))
         except OSError as error:  # no descriptors left for its channel
             self._post(ev.ForkRefused(row, error.strerror or str(error)))
 
@@ -412,7 +412,10 @@ class Supervisor:
         self._loop.add_signal_handler(signal.SIGCHLD, self._children.reap_strangers)
 
     def _scale_by(self, difference: int) -> None:
-        wanted = self._state.desired_workers + difference
+        state = self._state
+        wanted = state.desired_workers + difference
+        if state.phase not in {Phase.BOOTING, Phase.SERVING} or state.stop_due_s is not None:
+            return  # a listener opened now would have nobody who takes from it
         if not 1 <= wanted <= self._most_workers():
             return
         try:

@@ -161,3 +161,11 @@ def test_a_version_must_be_one(lint: Any, version: str) -> None:
 
     assert code == 2
     assert f"{version!r} is no version such as 1.22.1" in err
+
+
+def test_a_file_that_never_ends_is_left(lint: Callable[..., tuple[int, str, str]]) -> None:
+    """Before it takes all memory."""
+    code, _, err = lint("/dev/zero")
+
+    assert 2 == code
+    assert "Can't read it: it has more than" in err

@@ -59,6 +59,7 @@ def test_each_instance_has_its_own_server() -> None:
         (serve("fd://3"), (), "where that descriptor listens is not known"),
         (serve("fd://http"), (), "where that descriptor listens is not known"),
         (serve("unix:/run/a:b"), (), "can't use a path with a colon"),
+        (serve("[fe80::1%eth0]:1"), (), "no zone such as %eth0"),
         (serve("127.0.0.1:1", "127.0.0.1:1"), (), r"127\.0\.0\.1:1 stands there twice"),
         (serve("0.0.0.0:1", "127.0.0.1:1"), (), "twice"),
         (serve("127.0.0.1:1"), ("10.0.0.5:1", "10.0.0.5:1"), r"10\.0\.0\.5:1 stands there twice"),

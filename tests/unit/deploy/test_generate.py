@@ -298,10 +298,11 @@ def test_two_services_fit_into_one_nginx() -> None:
         ("my.shop-2:a", "my_shop_2"),
         ("3-Käse:a", "app_3_k_se"),
         ("_x:a", "app__x"),
+        ("shop_in_the_west_of_europe_no_1:a", "shop_in_the_west_of_e_218ddcd1"),
     ],
 )
 def test_names_are_fit_for_variables(name: str, expected: str) -> None:
-    """Letters, digits and underscores, a letter first."""
+    """Letters, digits and underscores, a letter first; not more than nginx has room for."""
     assert f"upstream {expected} {{" in make(settings={"app": name}).text()
 
 
@@ -330,12 +331,33 @@ def test_the_hash_changes_with_whatever_is_written() -> None:
         ({"static": ("/a=/srv/a\n",)}, "control character or a line end"),
         ({"static": ("/a/=/x",), "stream_path": ("/a/",)}, "one path can't be both"),
         ({"upload_path": ("/b", "/b")}, "one path can't be both"),
+        ({"http_port": 8002}, r"The service listens on 127\.0\.0\.1:8002, and nginx would"),
+        ({"listen_address": ("0.0.0.0",), "http_port": 8002}, "nginx would listen there too"),
+        ({"listen_address": ("127.0.0.1",), "http_port": 8002}, "nginx would listen there too"),
+        ({**CERTIFICATE, "https_port": 8001}, "nginx would listen there too"),
+        ({"private_listen": "127.0.0.1:8003"}, "nginx would listen there too"),
+        ({"listen_address": ("::1", "[::1]")}, r"nginx would listen on \[::1\]:80 twice"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(options: dict[str, Any], says: str) -> None:
     """One sentence that says what is missing or too much."""
     with pytest.raises(RefusedError, match=says):
         make(**options).text()
+
+
+def test_a_port_of_another_address_is_free() -> None:
+    """The service keeps to the loopback, and nginx to another address or family."""
+    for given in ("10.0.0.5", "::"):
+        assert make(listen_address=(given,), http_port=8002).text()
+
+
+def test_long_names_of_hosts_have_room() -> None:
+    """In the whole file; who has an http block of his own is told."""
+    name = f"{'long-' * 9}name.example.com"
+
+    assert ["512"] == lines(make(server_name=(name,)), "server_names_hash_bucket_size")
+    assert [] == lines(make(), "server_names_hash_bucket_size")
+    assert "server_names_hash_bucket_size 512;" in make(part="server", server_name=(name,)).notes[0]
 
 
 def test_serve_has_one_server_for_each_address() -> None:

@@ -12,12 +12,14 @@ from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.generate import configuration
 from tornado_multi.deploy.nginx.lint import lint, passes_requests
 from tornado_multi.deploy.nginx.linting.kinds import KINDS, Finding, Severity
+from tornado_multi.deploy.nginx.linting.scopes import Scope
 from tornado_multi.deploy.nginx.reading import read
+from tornado_multi.deploy.nginx.tree import Directive
 from tornado_multi.deploy.nginx.versions import Nginx, Version
 from tornado_multi.settings.model import HttpSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tornado_multi.deploy.nginx.plan import Plan
 
@@ -336,6 +338,25 @@ def test_the_simplest_example_has_no_finding_at_all() -> None:
 
     assert () == findings(text)
     assert passes_requests(read(text))
+
+
+def test_a_wide_block_is_looked_through_once() -> None:
+    """Not once for each of the blocks in it: thousands of locations would take minutes."""
+    looks = 0
+
+    class Body(tuple[Directive, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Directive]:
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    server = Scope(Body(Directive("location", (f"/{number}",), ()) for number in range(9)))
+    for location in [*server.nested()]:
+        assert () == location.nearest("proxy_pass")
+
+    assert 2 == looks, "for its locations, and for what holds in them"
 
 
 def test_every_kind_has_its_row_in_the_docs() -> None:

@@ -41,6 +41,10 @@ def live_through(seed: int) -> World:
         until(world, healed=True)
 
         assert is_whole(world.state) or world.state.phase is Phase.FINISHED, "it does not heal"
+        if world.limits.has_own_listeners and is_whole(world.state):
+            leaving = set(world.state.listeners_to_close)
+            assert set(world.state.places) == world.listening - leaving, "nobody takes from one"
+            assert world.refusing <= leaving, "an instance that nobody can reach"
 
         world.calm = False
     for asked in world.random.choice([[TERM], [INT], [COMMAND], [TERM, INT], [INT, INT]]):

@@ -70,6 +70,20 @@ def test_an_instance_without_a_process_loses_its_listener_at_once() -> None:
     assert [ev.CloseListeners(1)] == silent(seen)
 
 
+def test_a_reload_that_fails_closes_what_was_opened_for_it() -> None:
+    """Else connections to instances that never come would wait for ever."""
+    seen = instances(2).then(
+        (10.0, ev.ReloadAsked("SIGHUP")),
+        (10.0, ev.SettingsRead(OWN, 4)),
+        (10.0, ev.ZygoteSpawned(2, 102)),
+        (10.1, ev.ZygoteLoadFailed(2, "no", "", usage=False)),
+    )
+
+    assert [ev.CloseListeners(2), ev.CloseListeners(3)] == [
+        effect for effect in seen.effects if isinstance(effect, ev.CloseListeners)
+    ]
+
+
 def test_an_instance_that_comes_back_keeps_its_listener() -> None:
     """Its successor takes from it before the one that leaves has ended."""
     seen = instances(2).then((10.0, ev.ScaleAsked(1)), (10.1, ev.ScaleAsked(2)))
@@ -192,6 +206,21 @@ def test_an_instance_that_goes_is_announced_too() -> None:
     assert 15.0 == next_deadline_s(seen.state)
 
     seen.then((15.0, ev.DeadlinePassed()))
+
+    assert [ev.RefuseConnections(1), ev.DrainWorker(1, 30.0, empty_queue=True)] == silent(seen)
+
+
+def test_an_instance_that_goes_during_its_replacement_serves_for_the_delay() -> None:
+    """Its successor, which is starting, leaves at once, but nobody is refused yet."""
+    seen = instances(2, SLOW).then(
+        (10.0, ev.RestartAsked(1)),
+        (10.0, ev.WorkerForked(2, 202)),
+        (10.1, ev.ScaleAsked(1)),
+    )
+
+    assert [ev.TellReadiness(1, wants_requests=False), ev.DrainWorker(2, 0.0)] == silent(seen)
+
+    seen.then((10.2, ev.WorkerEnded(2, LEFT, 0)), (15.1, ev.DeadlinePassed()))
 
     assert [ev.RefuseConnections(1), ev.DrainWorker(1, 30.0, empty_queue=True)] == silent(seen)
 

@@ -101,6 +101,26 @@ def test_a_unix_listener_that_refuses_is_replaced(
     assert new is not old
 
 
+def test_a_removed_socket_comes_back_with_the_next_worker(
+    make: Callable[..., InstanceListeners], tmp_path: Path
+) -> None:
+    """Somebody has tidied up the directory: a restart mends it, once the directory is there."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    path = directory / "0.sock"
+    listeners = make(lambda _: f"unix:{path}")
+    listeners.own(0)
+    path.unlink()
+    directory.rmdir()
+    with pytest.raises(ListenError, match="The directory must exist"):
+        listeners.own(0)
+    directory.mkdir()
+    listeners.own(0)
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(path))
+
+
 def test_one_that_is_shut_is_gone(make: Callable[..., InstanceListeners], tmp_path: Path) -> None:
     """With its path; the others stay."""
     listeners = make(lambda fork_id: f"unix:{tmp_path}/{fork_id}.sock")

@@ -99,6 +99,19 @@ def named_servers(peers: Sequence[Peer]) -> list[str]:
     return found
 
 
+def claimed_twice(peers: Sequence[Peer], listens: Sequence[str]) -> str | None:
+    """Return an address on which the service listens here, and nginx is to listen too.
+
+    Args: listens: as nginx takes them: ``80`` (all of IPv4), ``[::]:80``, ``127.0.0.1:8080``.
+    """
+    for peer in peers:
+        host, _, port = peer.address.rpartition(":")
+        all_of_it = (f"[::]:{port}",) if host.startswith("[") else (port, f"0.0.0.0:{port}")
+        if peer.is_local and not {peer.address, *all_of_it}.isdisjoint(listens):
+            return peer.address
+    return None
+
+
 def _with_remote(local: list[Peer], servers: Sequence[str]) -> tuple[Peer, ...]:
     remote = [Peer(_address(text), is_local=False) for text in servers]
     taken: dict[str, str] = {}
@@ -136,6 +149,9 @@ def _nginx_form(bind: Bind, text: str) -> str:
                     f"bind={text}: port 0 takes any free port, which nobody knows beforehand. Choose a "
                     "port, or write --live while the service runs."
                 )
+                raise RefusedError(message)
+            if "%" in host:
+                message = f"bind={text}: nginx knows no zone such as %eth0; choose another address."
                 raise RefusedError(message)
             if host in ANY:
                 return f"{ANY[host]}:{port}"

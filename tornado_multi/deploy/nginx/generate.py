@@ -20,9 +20,14 @@ from tornado_multi.deploy.nginx.writing import literal, render
 
 if TYPE_CHECKING:
     from tornado_multi.deploy.nginx.plan import Plan
+    from tornado_multi.settings.nginx import NginxSettings
 
 Part = Literal["all", "upstream", "server"]
 HASH_DIGITS = 16
+MOST_SERVER_NAME_LETTERS = 46
+"""What nginx's table of names has room for by default (64 bytes, a line of the processor's cache)."""
+LONG_SERVER_NAMES = Directive("server_names_hash_bucket_size", ("512",))
+"""Room for names of any length: those of hosts end at 253."""
 NO_HASH = "0" * HASH_DIGITS
 GZIP_TYPES = (
     "text/css",
@@ -108,6 +113,12 @@ def _notes(plan: Plan, part: Part) -> tuple[str, ...]:
         notes.append(
             "retry=non_idempotent: a POST may be done twice, if a worker dies while it does it."
         )
+    if part == "server" and (long := _long_server_name(options)):
+        notes.append(
+            f"The name {long} is longer than {MOST_SERVER_NAME_LETTERS} letters, for which nginx has no "
+            f"room by default: put {LONG_SERVER_NAMES.name} {LONG_SERVER_NAMES.args[0]}; into the http "
+            "block."
+        )
     if settings.tls.tls_client_ca is not None and part != "upstream":
         notes.append(
             "The service wants certificates of its clients (tls_client_ca), and nginx is given none: "
@@ -152,6 +163,7 @@ def _http(plan: Plan, config_hash: str) -> tuple[Directive, ...]:
         Directive("default_type", ("application/octet-stream",)),
         Directive("types_hash_max_size", ("2048",)),
         Directive("server_tokens", ("off",)),
+        *((LONG_SERVER_NAMES,) if _long_server_name(plan.options) else ()),
         Directive("sendfile", ("on",)),
         Directive("tcp_nopush", ("on",)),
         Directive("keepalive_timeout", ("65s",)),
@@ -179,6 +191,12 @@ def _access_log(plan: Plan, path: str) -> tuple[Directive, ...]:
         Directive("log_format", (plan.name, line), comment="combined, with the request's id"),
         Directive("access_log", (path, plan.name)),
     )
+
+
+def _long_server_name(options: NginxSettings) -> str | None:
+    """Return a name that nginx's table of names has no room for by default."""
+    names = options.server_name
+    return next((name for name in names if len(name) > MOST_SERVER_NAME_LETTERS), None)
 
 
 def _upstream_part(plan: Plan, config_hash: str) -> tuple[Directive, ...]:

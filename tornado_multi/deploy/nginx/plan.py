@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from tornado_multi.settings.model import Settings
     from tornado_multi.settings.nginx import NginxSettings
 
+MOST_NAME_LETTERS = 30
+"""With what follows it in the name of a variable: nginx's table of them has room for 46 by default
+(variables_hash_bucket_size, a line of the processor's cache)."""
+DIGEST_LETTERS = 8
 MOST_UPSTREAM_KEEPALIVE_S = 60.0
 SHARE_OF_IDLE = 0.8
 """Of the service's own patience with idle connections: nginx must be the first to close one, or a
@@ -45,7 +50,11 @@ class Plan:
     def name(self) -> str:
         """The service's name as nginx takes it in names of upstreams, zones and variables."""
         word = re.sub(r"[^a-z0-9_]+", "_", service_name(self.settings).lower())
-        return word if word[:1].isalpha() else f"app_{word}"
+        word = word if word[:1].isalpha() else f"app_{word}"
+        if len(word) <= MOST_NAME_LETTERS:
+            return word
+        digest = hashlib.sha256(word.encode()).hexdigest()[:DIGEST_LETTERS]
+        return f"{word[: MOST_NAME_LETTERS - DIGEST_LETTERS - 1]}_{digest}"
 
     @property
     def upstream(self) -> str:

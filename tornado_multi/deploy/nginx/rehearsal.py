@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TEMPORARY_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 FIRST_QUIC_PORT = 43_000
+ROOM = (Directive("server_names_hash_bucket_size", ("512",)),)
+"""What the other http block is to have for long names: a note says so."""
 UNRESOLVED_NETWORK = "192.0.2."
 """For documentation: RFC 5737."""
 
@@ -50,7 +52,7 @@ class Rehearsal:
             Directive("pid", ("-",)),
             Directive("error_log", ("-",)),
             Directive("events", (), ()),
-            Directive("http", (), (Directive("access_log", ("off",)), *directives)),
+            Directive("http", (), (*ROOM, Directive("access_log", ("off",)), *directives)),
         )
         return self.of_file(around)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tornado_multi.deploy.nginx.addresses import claimed_twice
 from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.headers import headers, port_suffix, public_port, real_address
 from tornado_multi.deploy.nginx.locations import locations
@@ -60,10 +61,28 @@ def _refuse_misfits(plan: Plan) -> None:
     if plan.has_tls and options.http_port == options.https_port:
         message = f"http_port and https_port are both {options.http_port}: they must differ."
         raise RefusedError(message)
+    _refuse_double_claims(plan)
     if options.http3:
         if not plan.has_tls:
             raise RefusedError("http3 needs TLS: --certificate and --certificate-key.")
         plan.nginx.require("http3", "http3")
+
+
+def _refuse_double_claims(plan: Plan) -> None:
+    """Refuse what nginx could not bind: its test of a configuration does not show it."""
+    options = plan.options
+    ports = (options.http_port, *((options.https_port,) if plan.has_tls else ()))
+    listens = [address for port in ports for address in _addresses(options.listen_address, port)]
+    twice = next((address for address in listens if listens.count(address) > 1), None)
+    if twice is not None:
+        raise RefusedError(f"listen_address: nginx would listen on {twice} twice.")
+    taken = claimed_twice(plan.peers, (*listens, plan.private_listen))
+    if taken is not None:
+        message = (
+            f"The service listens on {taken}, and nginx would listen there too: choose other ports for "
+            "one of them (--http-port, --https-port, --private-listen; --first-port, --bind)."
+        )
+        raise RefusedError(message)
 
 
 def _refusing_http(plan: Plan) -> Directive:

@@ -10,6 +10,7 @@ and only if there are no ... directives defined on the current level").
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ NESTED = frozenset({"location", "if", "limit_except"})
 """Blocks within a server that take part in inheritance."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scope:
     """One block, and the one round it."""
 
@@ -36,7 +37,15 @@ class Scope:
 
     def own(self, name: str) -> tuple[Directive, ...]:
         """Return the directives of a name that stand in this block itself."""
-        return tuple(one for one in self.body if one.name == name)
+        return self._by_name.get(name, ())
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[Directive, ...]]:
+        # The block round thousands of locations is asked once for each of them.
+        found: dict[str, list[Directive]] = {}
+        for one in self.body:
+            found.setdefault(one.name, []).append(one)
+        return {name: tuple(each) for name, each in found.items()}
 
     def nearest(self, name: str) -> tuple[Directive, ...]:
         """Return the directives of a name that hold here; empty: nginx's default holds."""
