@@ -76,7 +76,7 @@ def _refuse_double_claims(plan: Plan) -> None:
     twice = next((address for address in listens if listens.count(address) > 1), None)
     if twice is not None:
         raise RefusedError(f"listen_address: nginx would listen on {twice} twice.")
-    taken = claimed_twice(plan.peers, (*listens, plan.private_listen))
+    taken = claimed_twice(plan.peers, (*listens, plan.private.listen))
     if taken is not None:
         message = (
             f"The service listens on {taken}, and nginx would listen there too: choose other ports for "
