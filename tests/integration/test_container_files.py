@@ -153,7 +153,11 @@ def test_nginx_knows_the_sockets_of_the_instances() -> None:
 
     assert wanted == listed
     assert all(any(mount.startswith("sockets:/run/shop") for mount in found) for found in mounts)
-    assert "./docker/tornado_multi.toml:/srv/shop/tornado_multi.toml:ro" in mounts[0]
+    assert "./docker:/srv/shop/docker:ro" in mounts[0]
+    assert "./docker:/etc/nginx/shop:ro" in mounts[1]
+    file = services()["app"]["environment"]["TORNADO_MULTI_CONFIG"]
+    assert (REPOSITORY / file).samefile(CONFIG)
+    assert f"/etc/nginx/shop/{NGINX_CONF.name}" in services()["nginx"]["command"]
     assert "/srv/shop" == last("WORKDIR")
     group = services()["app"]["user"].split(":")[1]
     assert group == services()["nginx"]["user"].split(":")[1]
