@@ -146,6 +146,27 @@ def test_an_instance_in_a_pause_refuses_connections(
     assert 1 == who(address)["fork_id"]
 
 
+def test_an_address_that_was_taken_in_a_pause_is_named(
+    cluster: StartCluster, tmp_path: Path
+) -> None:
+    """As soon as it is free again, the instance is back."""
+    broken = tmp_path / "broken"
+    environment = {"BROKEN": str(broken)}
+    made = start_instances(cluster, 2, app="fails_in_place:make_app", environment=environment)
+    address = addresses(made)[1]
+    broken.touch()
+    os.kill(made.worker(1)["pid"], signal.SIGKILL)
+    eventually(lambda: made.workers("backoff"))
+    eventually(lambda: is_refused(address))
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        broken.unlink()
+        done = run_command(made, "restart", "1")
+
+        assert f"Can't listen on {address} again: Address already in use." in done.stderr
+    eventually(lambda: not is_refused(address))
+    assert 1 == who(address)["fork_id"]
+
+
 def test_restart_replaces_one_instance(made: Cluster) -> None:
     """By its fork_id; the others are left alone."""
     before = made.worker_pids()

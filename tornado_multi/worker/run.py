@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -97,13 +98,11 @@ async def _live(assignment: Assignment, worker: Worker) -> int:
     if boot.done():
         try:
             server = boot.result()
+            _listen_again(assignment)
         except Exception as error:  # noqa: BLE001 - all that a factory may raise
             _report_failed_boot(assignment, error)
             return int(ExitCode.BOOT_FAILED)
         renew_logs()  # the factory may have set up logging in its own way
-        if assignment.settings.instances.is_asked:
-            for _, sock in assignment.listeners:  # after a pause it does not listen yet
-                sock.listen(assignment.settings.listen.backlog)
         server.add_sockets([sock for _, sock in assignment.listeners])
         worker.become_ready(_hooks(assignment))
         await worker.told_to_leave
@@ -145,6 +144,22 @@ async def _boot(assignment: Assignment, worker: Worker) -> DrainingHTTPServer:
     if assignment.is_canary and health_path is not None:
         await probe(server, health_path)
     return server
+
+
+def _listen_again(assignment: Assignment) -> None:
+    """Listen at an instance's own address, which does not do so yet after a pause.
+
+    Raises: LoadError: meanwhile somebody else has begun to.
+    """
+    if not assignment.settings.instances.is_asked:
+        return
+    for listener, sock in assignment.listeners:
+        try:
+            sock.listen(assignment.settings.listen.backlog)
+        except OSError as error:
+            text = f"Can't listen on {listener.address} again: {error.strerror}."
+            hint = " Another process listens there; stop it." * (error.errno == errno.EADDRINUSE)
+            raise LoadError(text + hint) from error
 
 
 async def _build_in_time(target: object, settings: Settings) -> Answerer:

@@ -336,6 +336,8 @@ def test_the_hash_changes_with_whatever_is_written() -> None:
         ({"listen_address": ("127.0.0.1",), "http_port": 8002}, "nginx would listen there too"),
         ({**CERTIFICATE, "https_port": 8001}, "nginx would listen there too"),
         ({"private_listen": "127.0.0.1:8003"}, "nginx would listen there too"),
+        ({"private_listen": "127.0.0.1:80"}, "is a port of the site too"),
+        ({"private_listen": "127.0.0.1:443", **CERTIFICATE}, "is a port of the site too"),
         ({"listen_address": ("::1", "[::1]")}, r"nginx would listen on \[::1\]:80 twice"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tornado_multi.deploy.nginx.addresses import claimed_twice
+from tornado_multi.deploy.nginx.addresses import Peer, claimed_twice
 from tornado_multi.deploy.nginx.errors import RefusedError
 from tornado_multi.deploy.nginx.headers import headers, port_suffix, public_port, real_address
 from tornado_multi.deploy.nginx.locations import locations
@@ -76,7 +76,14 @@ def _refuse_double_claims(plan: Plan) -> None:
     twice = next((address for address in listens if listens.count(address) > 1), None)
     if twice is not None:
         raise RefusedError(f"listen_address: nginx would listen on {twice} twice.")
-    taken = claimed_twice(plan.peers, (*listens, plan.private.listen))
+    private = plan.private.listen
+    if claimed_twice([Peer(private, is_local=True)], listens):
+        message = (
+            f"private_listen={private} is a port of the site too: on this machine the site could not be "
+            "reached there. Choose another one."
+        )
+        raise RefusedError(message)
+    taken = claimed_twice(plan.peers, (*listens, private))
     if taken is not None:
         message = (
             f"The service listens on {taken}, and nginx would listen there too: choose other ports for "
