@@ -119,7 +119,7 @@ def test_what_is_printed_is_what_is_written(command: Command, tmp_path: Path) ->
         (("--server", "127.0.0.1:8002"), 2, "is an address of this service itself already"),
         (("--server", "10.0.0.5:1", "--server", "10.0.0.5:1"), 2, "10.0.0.5:1 stands there twice"),
         (("--first-port", "65535"), 2, "there is room for 1"),
-        (("--unix-dir", "/run/shop"), 2, "only one of them"),
+        (("--unix-dir", "/run/shop", "--first-port", "8001"), 2, "only one of them"),
         (("--nginx-version", "1.10"), 2, "nginx 1.10.0 is too old"),
         (
             ("--http3", "--certificate", "/a", "--certificate-key", "/b", "--nginx-version", "1.22"),
