@@ -390,6 +390,7 @@ def test_the_health_paths_are_answered_by_the_worker(made: Cluster) -> None:
     assert (200, b"", "6") == (head.status, head.body, head.headers["Content-Length"])
     assert (405, "GET, HEAD") == (post.status, post.headers["Allow"])
     assert 404 == ask(address, "/-/readyx").status
+    assert 1 == made.worker(0)["requests"], "the app's own, the last one"
 
 
 def test_health_paths_are_off_unless_they_are_asked_for(cluster: StartCluster) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import socket
 import ssl
 import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from support.certificates import Authority
 from support.instances import free_ports, start_instances
-from support.nginx_server import running_nginx
-from support.programs import require_program
+from support.nginx_server import running_file, running_nginx
+from support.programs import require_program, require_root
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -54,16 +54,20 @@ class Site:
         return httpx.get(url, headers={"Host": f"{host}:{self.port}", **named}, timeout=30)
 
 
-@contextmanager
+@contextlib.contextmanager
 def site(
     made: Cluster,
     directory: Path,
     *,
     settings: dict[str, Any] | None = None,
     has_tls: bool = False,
+    is_whole: bool = False,
     **options: Any,
 ) -> Iterator[Site]:
-    """Run nginx with both parts, on free ports of 127.0.0.1, with all its files below *directory*."""
+    """Run nginx with both parts, on free ports of 127.0.0.1, with all its files below *directory*.
+
+    Args: is_whole: with the whole file in their place, which refuses other names too.
+    """
     program = find_program(require_program("nginx", "nginx"))
     port = free_ports(2)
     tls_port = port + 1
@@ -74,6 +78,10 @@ def site(
         "https_port": tls_port,
         "private_listen": f"unix:{directory}/private.sock",
     }
+    if is_whole:
+        require_root("make nginx's directories in /var/lib")
+        logs = {"access_log": "off", "error_log": f"{directory}/error.log"}
+        given |= {"nginx_user": "root", "nginx_pid_file": f"{directory}/nginx.pid", **logs}
     base: dict[str, Any] = {"app": "shop:make_app", "proxy": ProxySettings(xheaders=True)}
     plan = Plan(
         Settings(**(base | (settings or {}))),
@@ -81,11 +89,19 @@ def site(
         program.nginx,
         peers_of_listeners([(address, None) for address in made.addresses], ()),
     )
+    whole = configuration(plan, "all")
     parts = [configuration(plan, part) for part in ("upstream", "server")]
     text = "\n".join(render(part.directives) for part in parts)
-    with running_nginx(text, directory):
+    with contextlib.ExitStack() as stack:
+        if is_whole:
+            directory.mkdir()
+            file = directory / "nginx.conf"
+            file.write_text(render(whole.directives))
+            stack.enter_context(running_file(file, directory))
+        else:
+            stack.enter_context(running_nginx(text, directory))
         found = tls_port if has_tls else None
-        yield Site(port, found, plan.private, parts[0].config_hash)
+        yield Site(port, found, plan.private, (whole if is_whole else parts[0]).config_hash)
 
 
 @pytest.fixture
@@ -129,11 +145,13 @@ def test_proxies_before_nginx_are_believed_and_nobody_else(shop: Cluster, tmp_pa
 
 
 def test_other_names_are_refused(shop: Cluster, tmp_path: Path) -> None:
-    """Without an answer."""
-    with site(shop, tmp_path / "nginx") as front:
+    """Without an answer, by the whole file; a part leaves them to the file that includes it."""
+    with site(shop, tmp_path / "nginx", is_whole=True) as front:
         assert 200 == front.get().status_code
         with pytest.raises(httpx.RemoteProtocolError):
             front.get(host="other.example.com")
+    with site(shop, tmp_path / "part") as front:
+        assert 200 == front.get(host="other.example.com").status_code
 
 
 def test_websockets_pass_and_foreign_pages_do_not(shop: Cluster, tmp_path: Path) -> None:
@@ -235,7 +253,7 @@ def test_tls_as_it_is_written(shop: Cluster, tmp_path: Path) -> None:
     signed = authority.sign("localhost")
     directory = tmp_path / "nginx"
     with site(
-        shop, directory, has_tls=True,
+        shop, directory, has_tls=True, is_whole=True,
         certificate=str(signed.certificate), certificate_key=str(signed.key),
     ) as front:  # fmt: skip
         url = f"https://localhost:{front.tls_port}/"

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 METHODS = ("GET", "HEAD")
 
 
-class Live:
-    """The route of the live path, as status shows it."""
-
-
-class Ready:
-    """The route of the ready path, as status shows it."""
-
-
 class Health:
     """What the health paths answer."""
 
@@ -38,11 +30,11 @@ class Health:
         self._connections = connections
         self.wants_requests = True
         """False: others should send theirs elsewhere; those that come are answered."""
-        self._answers: dict[str, tuple[type, Callable[[], tuple[int, str, bytes]]]] = {}
+        self._answers: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
         if live_path is not None:
-            self._answers[live_path] = (Live, self._live)
+            self._answers[live_path] = self._live
         if ready_path is not None:
-            self._answers[ready_path] = (Ready, self._ready)
+            self._answers[ready_path] = self._ready
 
     def is_asked(self) -> bool:
         """Tell whether there is any path to look for."""
@@ -52,11 +44,8 @@ class Health:
         self, start_line: RequestStartLine, connection: HTTPConnection
     ) -> HTTPMessageDelegate | None:
         """Return what answers a request; None: it is the app's."""
-        found = self._answers.get(start_line.path.partition("?")[0])
-        if found is None:
-            return None
-        route, answer = found
-        return HealthAnswer(route, answer, start_line.method, connection)
+        answer = self._answers.get(start_line.path.partition("?")[0])
+        return None if answer is None else HealthAnswer(answer, start_line.method, connection)
 
     def _live(self) -> tuple[int, str, bytes]:
         return 200, "OK", b"alive\n"
@@ -72,12 +61,10 @@ class HealthAnswer(HTTPMessageDelegate):
 
     def __init__(
         self,
-        route: type,
         answer: Callable[[], tuple[int, str, bytes]],
         method: str,
         connection: HTTPConnection,
     ) -> None:
-        self.handler_class = route
         self._answer = answer
         self._method = method
         self._connection = connection

@@ -84,11 +84,13 @@ class HealthyDelegate(RecordingDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        """Take the request from the app if it is for a health path."""
+        """Take the request from the app if it is for a health path. It counts as none of the app's."""
         own = self._health.delegate_for(cast("RequestStartLine", start_line), self._connection)
-        if own is not None:
-            self._inner = own
-        return super().headers_received(start_line, headers)
+        if own is None:
+            return super().headers_received(start_line, headers)
+        begin_request(headers)
+        self._inner = own
+        return own.headers_received(start_line, headers)
 
 
 class DrainingHTTPServer(HTTPServer):

@@ -87,6 +87,9 @@ def headers(plan: Plan) -> tuple[Directive, ...]:
         ),
         _header("X-Forwarded-Proto", scheme),
         _header("X-Scheme", scheme, "Tornado reads it first"),
+        _header("Forwarded", "", "of clients; Tornado reads none of these three, an app may"),
+        _header("X-Forwarded-Host", ""),
+        _header("X-Forwarded-Port", ""),
         _header("Upgrade", "$http_upgrade"),
         _header("Connection", plan.variable("connection")),
     ]

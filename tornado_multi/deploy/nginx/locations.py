@@ -113,6 +113,7 @@ def _pass(plan: Plan) -> Directive:
 def _static(plan: Plan, url: str, directory: str) -> Directive:
     block = (
         Directive("alias", (literal(directory, "the directory"),)),
+        Directive("absolute_redirect", ("off",), comment="of a directory: with no port of ours"),
         Directive("expires", (plan.variable("static_expires"),)),
     )
     return Directive("location", (url,), block)
