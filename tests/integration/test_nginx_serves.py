@@ -213,17 +213,15 @@ def test_static_files_are_kept_as_long_as_their_url_says(shop: Cluster, tmp_path
         assert b"\r\n\r\nno" not in answer
 
 
-@pytest.mark.parametrize(("balance", "within"), [("round_robin", 0.02), ("least_conn", 0.25)])
-def test_instances_get_equal_shares(
-    cluster: StartCluster, tmp_path: Path, balance: str, within: float
-) -> None:
-    """Of 6,000 requests over 64 connections each of three instances gets about a third.
+def test_in_turn_instances_get_equal_shares(cluster: StartCluster, tmp_path: Path) -> None:
+    """Of 6,000 requests over 64 connections each of three instances gets a third.
 
-    With least_conn whoever is faster gets more: some 2 to 11 % on a busy machine of two CPUs.
+    With least_conn whoever has a core gets more when all ask without a pause; at a bearable pace
+    see test_instances_behind_nginx.
     """
     ab = require_program("ab", "apache2-utils")
     made = start_instances(cluster, 3, app="says_who_asks:make_app")
-    with site(made, tmp_path / "nginx", balance=balance) as front:
+    with site(made, tmp_path / "nginx", balance="round_robin") as front:
         done = subprocess.run(
             [
                 *(ab, "-q", "-k", "-n", "6000", "-c", "64", "-l"),
@@ -238,7 +236,7 @@ def test_instances_get_equal_shares(
     assert re.search(r"Failed requests: +0\n", done.stdout), done.stdout
     assert "Non-2xx" not in done.stdout
     assert 6000 == sum(counts)
-    assert all(abs(count - 2000) <= 2000 * within for count in counts), counts
+    assert all(abs(count - 2000) <= 40 for count in counts), counts
 
 
 def test_a_rate_is_kept(shop: Cluster, tmp_path: Path) -> None:
