@@ -34,7 +34,7 @@ from tornado_multi.settings.model import (
 from tornado_multi.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 AppArguments = tuple[str, ...] | None
 AppSpec = Annotated[
@@ -216,13 +216,13 @@ def read_settings(arguments: list[str]) -> Settings:
 
 def _refuse_options_of_others(command: str | None, arguments: list[str]) -> None:
     """Raises: UsageError: an option was typed that ``serve`` or ``instances`` has no use for."""
+    other, mends = {"serve": ("instances", INSTANCES_ONLY), "instances": ("serve", SERVE_ONLY)}.get(
+        command or "", ("", {})
+    )
     typed = {word.partition("=")[0] for word in arguments}
-    if command == "serve" and (found := typed & INSTANCES_ONLY.keys()):
+    if found := typed & mends.keys():
         option = min(found)
-        raise UsageError(f"{option} belongs to the command instances; {INSTANCES_ONLY[option]}")
-    if command == "instances" and (found := typed & SERVE_ONLY.keys()):
-        option = min(found)
-        raise UsageError(f"{option} belongs to the command serve; {SERVE_ONLY[option]}")
+        raise UsageError(f"{option} belongs to the command {other}; {mends[option]}")
 
 
 @dataclass(frozen=True)
@@ -440,13 +440,16 @@ INSTANCES_ONLY = {
     "--unix-dir": "write --bind unix:PATH.",
     "--host": "write --bind HOST:PORT.",
 }
-_OPTIONS = tuple(key.rpartition(".")[2] for key in (*option_keys(), "config"))
-SERVE_SHOWN = tuple(
-    name for name in _OPTIONS if f"--{name.replace('_', '-')}" not in INSTANCES_ONLY
-)
-INSTANCES_SHOWN = tuple(
-    name for name in _OPTIONS if f"--{name.replace('_', '-')}" not in SERVE_ONLY
-)
+
+
+def _shown_without(flags: Collection[str]) -> tuple[str, ...]:
+    """Return the names of all options of the service but those."""
+    names = (key.rpartition(".")[2] for key in (*option_keys(), "config"))
+    return tuple(name for name in names if f"--{name.replace('_', '-')}" not in flags)
+
+
+SERVE_SHOWN = _shown_without(INSTANCES_ONLY)
+INSTANCES_SHOWN = _shown_without(SERVE_ONLY)
 CHECK_HELP = """Load a Tornado app as serve would, and name what its workers would share by accident.
 
 Exits with 1 if there are errors. The other options of serve are taken too, so that a command line

@@ -20,7 +20,7 @@ from tornado_multi.deploy.nginx.program import ProgramError, check_file, find_pr
 from tornado_multi.deploy.nginx.reloading import Running, find_running, hash_served
 from tornado_multi.deploy.nginx.versions import Nginx, Version
 from tornado_multi.deploy.nginx.writing import to_plain
-from tornado_multi.process.cgroups import usable_cpus
+from tornado_multi.process.cgroups import worker_count
 from tornado_multi.process.exit_codes import ExitCode
 from tornado_multi.settings.load import UsageError
 
@@ -132,8 +132,7 @@ def _program(options: NginxSettings, *, needed: bool) -> tuple[Program | None, N
 
 def _plan(settings: Settings, options: NginxSettings, nginx: Nginx, *, live: bool) -> Plan:
     if not live:
-        count = settings.instances.count
-        number = usable_cpus() if count == "auto" else int(count)
+        number = worker_count(settings.instances.count)
         return Plan(settings, options, nginx, peers_of(settings, number, options.server))
     connection = connect(settings.control)
     replies = list(connection.ask(Request("status")))
